@@ -158,14 +158,14 @@ class Recipe:
     "The defaults of one way to train."
     epochs:int               # Passes over the training photos
     lr:float                 # Peak learning rate of the last layer
-    strength:str             # Augmentation
+    augmentation:str         # One of `catdog.loading.AUGMENTATIONS`
     solve_head:bool          # Start from the solved head
     warm_up:float            # Share of the steps in which the learning rate rises
 
 RECIPES = {
-    'frozen': Recipe(epochs=0, lr=0., strength='light', solve_head=True, warm_up=0.),
-    'finetune': Recipe(epochs=3, lr=3e-4, strength='light', solve_head=True, warm_up=.25),
-    'full': Recipe(epochs=30, lr=2e-3, strength='strong', solve_head=False, warm_up=.25),
+    'frozen': Recipe(epochs=0, lr=0., augmentation='none', solve_head=True, warm_up=0.),
+    'finetune': Recipe(epochs=3, lr=3e-4, augmentation='light', solve_head=True, warm_up=.25),
+    'full': Recipe(epochs=40, lr=1e-3, augmentation='light', solve_head=False, warm_up=.25),
 }
 
 # %% ../nbs/03_finetune.ipynb #74b77e7c
@@ -304,7 +304,7 @@ class Training:
     learner:Learner
     shape:Preprocessing
     recipe:Recipe
-    resolved:dict                # What was open in the settings: recipe, epochs, lr, precision, device
+    resolved:dict                # What was open in the settings: recipe, epochs, lr, augmentation, precision, device
 
     @property
     def model(self)->nn.Module: return self.learner.model
@@ -324,14 +324,15 @@ def prepare(
     recipe = RECIPES[name]
     if recipe.solve_head and weights['used'] == 'none': warnings.warn(f'recipe {name!r} keeps a backbone that has no pretrained weights: expect little')
     lr, epochs = config.lr or recipe.lr, (config.epochs or recipe.epochs) if name != 'frozen' else 0
-    dls = make_loaders(catalogue, shape, config.batch_size, recipe.strength, config.seed, device, progress=progress)
+    augmentation = config.augmentation if config.augmentation != 'auto' else recipe.augmentation
+    dls = make_loaders(catalogue, shape, config.batch_size, augmentation, config.seed, device, progress=progress)
     model = model.to(device, memory_format=torch.channels_last)
     precision, trial = pick_precision(model, dls.valid.one_batch()[0][:config.batch_size].as_subclass(torch.Tensor), config.precision)
     groups = partial(optimizer_groups, lr=lr or 1e-3, stem_lr_ratio=config.stem_lr_ratio if recipe.solve_head else 1., weight_decay=config.weight_decay)
     learner = Learner(dls, model, loss_func=CrossEntropyLossFlat(label_smoothing=config.label_smoothing), metrics=accuracy, splitter=groups,
         opt_func=partial(OptimWrapper, opt=partial(torch.optim.AdamW, fused=device.type in ('cpu', 'cuda'))),
         cbs=[BFloat16()] if precision == 'bf16' else [MixedPrecision()] if precision == 'fp16' else [])
-    resolved = dict(recipe=name, epochs=epochs, lr=lr, precision=precision, device=str(device), precision_trial=trial)
+    resolved = dict(recipe=name, epochs=epochs, lr=lr, augmentation=augmentation, precision=precision, device=str(device), precision_trial=trial)
     counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
     run.update(name=run.folder.name, status='prepared', config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
         catalogue=dict(id=catalogue_id(catalogue), classes=classes, photos={f'{split}/{label}': int(n) for (split, label), n in counts.items()}, skipped=int((catalogue.split == '').sum())),

@@ -65,7 +65,7 @@ def pack_photos(
     try:
         index, start = [], 0
         with open(partial/'pixels.bin', 'wb') as file, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            for pixels in tqdm(_map_ahead(pool, decode, photos.path, ahead=64), total=len(photos), desc='packing photos', disable=not progress):
+            for pixels in tqdm(_map_ahead(pool, decode, photos.path, ahead=64), total=len(photos), desc='packing photos', unit='photos', leave=False, mininterval=.5, disable=not progress):
                 file.write(pixels)
                 index.append((start, *pixels.shape[:2]))
                 start += pixels.size

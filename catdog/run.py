@@ -44,6 +44,7 @@ class RunConfig(BaseModel):
     weight_decay:float = Field(0.05, ge=0, le=1, description='weight decay of AdamW, not applied to norms and biases')
     stem_lr_ratio:float = Field(0.1, gt=0, le=1, description="when fine-tuning, the stem's learning rate over the head's; the stages between are spaced evenly on a log scale")
     label_smoothing:float = Field(0.1, ge=0, lt=1, description='share of the target spread over all classes')
+    augmentation:Literal['auto', 'none', 'light', 'strong'] = Field('auto', description="how training photos are varied; 'auto' takes the recipe's")
     precision:Literal['auto', 'fp32', 'bf16', 'fp16'] = Field('auto', description="arithmetic of the training step; 'auto' times fp32 against bf16 (fp16 is for CUDA only)")
     valid_fraction:float = Field(0.1, gt=0, lt=.9, description='share of the training photos set aside to choose by')
     test_fraction:float = Field(0.2, gt=0, lt=.9, description='share of all photos to report on, where the folders give no test set')
@@ -57,11 +58,11 @@ class RunConfig(BaseModel):
     @classmethod
     def _known_arch(cls, arch): return check_arch(arch)
 
-    @field_validator('weights', 'wandb', 'recipe', 'precision', mode='before')
+    @field_validator('weights', 'wandb', mode='before')
     @classmethod
     def _switched_off(cls, value, info):
         "None and false, as papermill may bring them, mean 'none' or 'disabled'"
-        if info.field_name in ('weights', 'wandb') and str(value).lower() in ('none', 'false', 'off'): return 'none' if info.field_name == 'weights' else 'disabled'
+        if str(value).lower() in ('none', 'false', 'off'): return 'none' if info.field_name == 'weights' else 'disabled'
         return value
 
     @field_validator('weights')

@@ -1,0 +1,46 @@
+# make demo: the whole point of catdog on the embedded sample, offline.   make test: everything tested.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+DEMO_PIXELS := --image-size 96
+READY := $(VENV)/.catdog-ready
+
+.PHONY: demo test docs readme notebooks clean
+.NOTPARALLEL:
+
+$(READY): settings.ini setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+TRAIN = HF_HUB_OFFLINE=1 $(BIN)/catdog train --runs $(DEMO)/runs $(DEMO_PIXELS)
+
+demo: $(READY)
+	$(TRAIN) --arch baseline --epochs 24
+	$(TRAIN) --arch convnext_atto --weights none --epochs 8
+	$(TRAIN) --arch mobilenetv3_small_100 --weights none --epochs 12
+	$(TRAIN) --arch resnet18 --weights none --epochs 6
+	$(TRAIN) --arch vgg11_bn --weights none --epochs 4
+	$(TRAIN) --arch tf_efficientnet_lite0
+	$(BIN)/catdog compare $(DEMO)/runs --out $(DEMO)/report
+	@echo "The comparison, for a browser: $(abspath $(DEMO))/report/report.html"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+docs: $(READY)
+	$(BIN)/python scripts/docs.py
+
+readme: $(READY)
+	$(BIN)/python scripts/readme.py
+
+# After editing notebooks: modules, README and clean notebooks
+notebooks: $(READY)
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(BIN)/python scripts/readme.py
+
+clean:
+	rm -rf $(DEMO) _proc _docs build dist

@@ -1,0 +1,80 @@
+"""What the tests share: the checkout, its commands, a small drawn data set, and an environment that reaches no network."""
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent/'shared'
+BIN = Path(sys.executable).parent
+
+TINY = dict(arch='test_resnet', weights='none', image_size=48, epochs=1, batch_size=16, precision='fp32')   # a run of seconds
+
+
+@pytest.fixture(scope='session', autouse=True)
+def environment(tmp_path_factory):
+    "A cache of the tests' own, and no Hub: what is tested is the road that needs none"
+    os.environ.update(CATDOG_CACHE=str(tmp_path_factory.mktemp('cache')), HF_HUB_OFFLINE='1', WANDB_MODE='', MPLBACKEND='agg')
+    os.environ.pop('WANDB_API_KEY', None)
+
+
+@pytest.fixture(scope='session')
+def pets(tmp_path_factory):
+    "60 drawn photos as class folders"
+    from catdog.sample import draw_sample
+    return draw_sample(tmp_path_factory.mktemp('data')/'pets', n=60, seed=3)
+
+
+def run(*command, timeout=300, **kwargs):
+    "Run a command; its output is text"
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=timeout, **kwargs)
+
+
+def catdog(*arguments, **kwargs):
+    "The catdog command"
+    return run(BIN/'catdog', *arguments, **kwargs)
+
+
+def options(settings):
+    "Settings as options of `catdog train`"
+    return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", value)]
+
+
+def parameters(settings):
+    "Settings as papermill's parameters"
+    return [text for name, value in settings.items() for text in ('-p', name, value)]
+
+
+@pytest.fixture(scope='session')
+def runs(tmp_path_factory, pets):
+    "Two finished runs of tiny networks"
+    folder = tmp_path_factory.mktemp('runs')
+    for arch in ('test_resnet', 'baseline'):
+        done = catdog('train', *options({**TINY, 'arch': arch, 'data': pets, 'runs': folder}))
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope='session')
+def report(tmp_path_factory, runs):
+    "The comparison of the two runs"
+    out = tmp_path_factory.mktemp('report')
+    done = catdog('compare', runs, '--out', out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def page():
+    "A page of headless Chromium"
+    chromium = shutil.which('chromium') or shutil.which('google-chrome')
+    if not chromium: pytest.skip('Chromium is not installed (Debian: apt-get install chromium)')
+    from playwright.sync_api import sync_playwright
+    quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        yield browser.new_page(viewport=dict(width=1280, height=900))
+        browser.close()

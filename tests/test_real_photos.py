@@ -1,0 +1,31 @@
+"""Real photos and real weights, where they lie beside the checkout: transfer learning gets where it should."""
+import json
+
+import pytest
+from conftest import SHARED, catdog, options
+
+PHOTOS, WEIGHTS = SHARED/'data'/'catdog-2k', SHARED/'weights'
+needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason='the 2,500 photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)')
+
+
+def accuracy(tmp_path, **settings):
+    done = catdog('train', *options(dict(data=PHOTOS, runs=tmp_path, recipe='frozen', image_size=128, **settings)), timeout=600)
+    assert done.returncode == 0, done.stderr
+    info = json.loads(next(tmp_path.glob('*/run.json')).read_text())
+    assert info['metrics']['photos'] == 500 and info['catalogue']['photos']['test/cat'] == 250
+    return info['metrics']['accuracy'], info['weights']['used']
+
+
+@needs_photos
+def test_head_on_the_packages_weights(tmp_path):
+    correct, used = accuracy(tmp_path, arch='tf_efficientnet_lite0')
+    assert used == 'imagenet' and correct > .965
+
+
+@needs_photos
+@pytest.mark.skipif(not WEIGHTS.is_dir(), reason='the ImageNet weights are not beside this checkout (../shared/weights)')
+@pytest.mark.parametrize('arch, settings, least', [('tf_mobilenetv3_small_100', dict(mean='0.5', std='0.5'), .93), ('vgg16', dict(mean='0', std='1'), .90)])
+def test_head_on_a_weights_file(tmp_path, arch, settings, least):
+    file = WEIGHTS/('vgg16_features.safetensors' if arch == 'vgg16' else f'{arch}.safetensors')
+    correct, used = accuracy(tmp_path, arch=arch, weights=file, **settings)
+    assert used == 'file' and correct > least
