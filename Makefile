@@ -3,7 +3,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
-DEMO_PIXELS := --image-size 96
 READY := $(VENV)/.catdog-ready
 
 .PHONY: demo test docs readme notebooks clean
@@ -15,15 +14,15 @@ $(READY): settings.ini setup.py pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-TRAIN = HF_HUB_OFFLINE=1 $(BIN)/catdog train --runs $(DEMO)/runs $(DEMO_PIXELS)
+TRAIN = HF_HUB_OFFLINE=1 $(BIN)/catdog train --runs $(DEMO)/runs
 
 demo: $(READY)
-	$(TRAIN) --arch baseline --epochs 24
-	$(TRAIN) --arch convnext_atto --weights none --epochs 8
-	$(TRAIN) --arch mobilenetv3_small_100 --weights none --epochs 12
-	$(TRAIN) --arch resnet18 --weights none --epochs 6
-	$(TRAIN) --arch vgg11_bn --weights none --epochs 4
-	$(TRAIN) --arch tf_efficientnet_lite0
+	$(TRAIN) --image-size 96 --arch baseline --epochs 10
+	$(TRAIN) --image-size 96 --arch convnext_atto --weights none --epochs 8
+	$(TRAIN) --image-size 96 --arch mobilenetv3_small_100 --weights none --epochs 20
+	$(TRAIN) --image-size 96 --arch resnet18 --weights none --epochs 8
+	$(TRAIN) --image-size 96 --arch vgg11_bn --weights none --epochs 4
+	$(TRAIN) --arch tf_efficientnet_lite0 --image-size 160
 	$(BIN)/catdog compare $(DEMO)/runs --out $(DEMO)/report
 	@echo "The comparison, for a browser: $(abspath $(DEMO))/report/report.html"
 

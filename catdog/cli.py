@@ -68,7 +68,7 @@ def run_notebook(
     logging.getLogger('papermill').setLevel(logging.ERROR)
     notebook = find_notebook(name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name='python3', progress_bar=False)
+    try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'])
     except papermill.PapermillExecutionError as error: raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
 
 # %% ../nbs/08_cli.ipynb #1c3e92c3
@@ -89,7 +89,7 @@ def train(**settings):
     from catdog.run import make_config, open_run
     given = {name: value for name, value in settings.items() if value is not None}
     with _plain_errors():
-        config = make_config(**given)
+        config = make_config(_check_arch=False, **given)   # the notebook looks arch up
         run = open_run(config)
         if run.finished and not config.rerun: _say(f'{run.folder} is finished already; --rerun trains it again')
         else:

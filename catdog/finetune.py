@@ -164,7 +164,7 @@ class Recipe:
 
 RECIPES = {
     'frozen': Recipe(epochs=0, lr=0., augmentation='none', solve_head=True, warm_up=0.),
-    'finetune': Recipe(epochs=3, lr=3e-4, augmentation='light', solve_head=True, warm_up=.25),
+    'finetune': Recipe(epochs=4, lr=1e-3, augmentation='light', solve_head=True, warm_up=.25),
     'full': Recipe(epochs=40, lr=1e-3, augmentation='light', solve_head=False, warm_up=.25),
 }
 

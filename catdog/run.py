@@ -56,7 +56,7 @@ class RunConfig(BaseModel):
 
     @field_validator('arch')
     @classmethod
-    def _known_arch(cls, arch): return check_arch(arch)
+    def _known_arch(cls, arch, info): return arch if (info.context or {}).get('names_only') else check_arch(arch)
 
     @field_validator('weights', 'wandb', mode='before')
     @classmethod
@@ -108,10 +108,11 @@ def _explain(error):
     return f'{name} = {value!r} {message}'
 
 def make_config(
+    _check_arch:bool=True,   # Look `arch` up in timm's registry, which takes seconds to import
     **settings               # Values for fields of `RunConfig`
 )->RunConfig:
     "Checked settings. ConfigError names each that cannot be used."
-    try: return RunConfig(**settings)
+    try: return RunConfig.model_validate(settings, context=dict(names_only=not _check_arch))
     except ValidationError as error: raise ConfigError('\n'.join(dict.fromkeys(_explain(e) for e in error.errors()))) from None
 
 # %% ../nbs/02_run.ipynb #44fe1afc

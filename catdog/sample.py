@@ -335,7 +335,7 @@ def _photograph(pixels, rng):
     angle = rng.uniform(0, 2*np.pi)
     light = 1+float(rng.uniform(0, .35))*(x*math.cos(angle)+y*math.sin(angle))-float(rng.uniform(0, .22))*(x*x+y*y)
     cast = (1+rng.normal(0, .07, 3)).astype(np.float32)
-    pixels = np.clip(pixels*light[..., None]*cast*rng.uniform(.75, 1.22), 0, 255)
+    pixels = np.clip(pixels*light[..., None]*cast*rng.uniform(.66, 1.22), 0, 255)
     grey = pixels.mean(2, keepdims=True)
     pixels = grey+(pixels-grey)*(0 if rng.random() < .03 else rng.uniform(.55, 1.15))
     pixels = 128+(pixels-128)*rng.uniform(.75, 1.15)
@@ -363,9 +363,9 @@ def draw_picture(
     canvas = _Canvas(pixels, (direction, -.8))
     _furnish(canvas, rng, kind, horizon)
     if rng.random() < .6: canvas.defocus(rng.uniform(.5, 4))
-    pose = rng.choice(['face', 'sit', 'lie', 'stand'], p=[.37, .25, .2, .18])
+    pose = rng.choice(['face', 'sit', 'lie', 'stand'], p=[.28, .27, .23, .22])
     left, right, top, bottom = POSES[pose]
-    unit = rng.uniform(.8, 1.3)*min(width/(right-left), height/(bottom-top))
+    unit = rng.uniform(.6, 1.25)*min(width/(right-left), height/(bottom-top))
     mirror = rng.random() < .5
     cx = width/2+rng.normal(0, .06)*width-(-1 if mirror else 1)*unit*(left+right)/2
     cy = height/2+rng.normal(0, .05)*height-unit*(top+bottom)/2
@@ -383,7 +383,7 @@ def draw_picture(
         for _ in range(int(width*rng.uniform(0, .5))):
             x, tall = rng.uniform(0, width), rng.uniform(.04, .16)*height
             canvas.fill(np.array([(x-1.3, height+2.), (x+1.3, height+2.), (x+rng.normal(0, 6), height-tall)]), (rng.uniform(60, 120), rng.uniform(110, 170), 50))
-    if rng.random() < .1:
+    if rng.random() < .16:
         x = rng.choice([-.05, .85])*width
         canvas.fill(np.array([(x, -5), (x+width*rng.uniform(.1, .22), -5), (x+width*.2, height+5), (x, height+5)], float), rng.uniform(20, 220, 3), soft=rng.uniform(1, 6))
     return _photograph(canvas.pixels, rng)
