@@ -142,10 +142,11 @@ def display_table(
     return pd.DataFrame({
         'model': table.arch, 'weights': table.weights.map(_weights_name), 'recipe': table.recipe, 'pixels': table.image_size, 'seed': table.seed,
         'accuracy %': table.accuracy.map(_percent), '95% interval': [f'{_percent(a)} to {_percent(b)}' for a, b in zip(table.accuracy_low, table.accuracy_high)],
-        'p, same as best': ['best' if np.isnan(p) else '< 0.001' if p < .001 else f'{p:.3f}' for p in table.p_value], 'log loss': table.log_loss.map('{:.3f}'.format),
+        'p, same as best': ['best' if np.isnan(p) else '< 0.001' if p < .001 else f'{p:.3f}' for p in table.p_value],
+        'latency (ms)': table.latency_ms.map('{:.1f}'.format), 'log loss': table.log_loss.map('{:.3f}'.format),
         'parameters (M)': (table.parameters/1e6).map('{:.2f}'.format), 'MACs (M)': (table.macs/1e6).map('{:.0f}'.format),
         'training (s)': table.train_seconds.map('{:.0f}'.format), 'images/s': table.images_per_second.map('{:.0f}'.format),
-        'latency (ms)': table.latency_ms.map('{:.1f}'.format), 'peak memory (MiB)': table.peak_memory_mb.map('{:.0f}'.format)})
+        'peak memory (MiB)': table.peak_memory_mb.map('{:.0f}'.format)})
 
 # %% ../nbs/05_compare.ipynb #3b6c28db
 def answer(
