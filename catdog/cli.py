@@ -68,7 +68,7 @@ def run_notebook(
     logging.getLogger('papermill').setLevel(logging.ERROR)
     notebook = find_notebook(name)
     out.parent.mkdir(parents=True, exist_ok=True)
-    try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'])
+    try: papermill.execute_notebook(str(notebook), str(out), parameters, kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
     except papermill.PapermillExecutionError as error: raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
 
 # %% ../nbs/08_cli.ipynb #1c3e92c3
