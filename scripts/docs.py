@@ -11,10 +11,10 @@ os.chdir(ROOT)
 if __name__ == '__main__':
     if shutil.which('quarto'): sys.exit(subprocess.call([Path(sys.executable).parent/'nbdev-docs']))
     from nbdev.doclinks import _build_modidx
-    from nbdev.process import NBProcessor   # noqa: F401  (fails early, with its own message, where nbdev is missing)
     from nbdev.serve import proc_nbs
     _build_modidx()
     pages = proc_nbs('nbs', n_workers=0)
     shutil.rmtree('_docs', ignore_errors=True)
     subprocess.check_call([Path(sys.executable).parent/'smalldocs', 'render', str(pages)])
-    print((ROOT/'_docs'/'index.html') if (ROOT/'_docs').exists() else pages)
+    shutil.copytree(pages/'_docs', '_docs')
+    print(ROOT/'_docs'/'index.html')

@@ -10,11 +10,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def readme():
-    "The front page's Markdown, with its pictures taken from nbs/images"
+    "The front page's Markdown, its links and pictures looked for in nbs/"
     notebook = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
     exporter = MarkdownExporter(exclude_input=True, exclude_output=True)
     text, _ = exporter.from_notebook_node(notebook)
-    return re.sub(r'\]\((images/|\d\d_)', r'](nbs/\1', text).replace('](../', '](').strip()+'\n'
+    return re.sub(r'\]\((?!https?:|#)', '](nbs/', text).strip()+'\n'
 
 
 if __name__ == '__main__':

@@ -17,8 +17,8 @@ TINY = dict(arch='test_resnet', weights='none', image_size=48, epochs=1, batch_s
 @pytest.fixture(scope='session', autouse=True)
 def environment(tmp_path_factory):
     "A cache of the tests' own, and no Hub: what is tested is the road that needs none"
-    os.environ.update(CATDOG_CACHE=str(tmp_path_factory.mktemp('cache')), HF_HUB_OFFLINE='1', WANDB_MODE='', MPLBACKEND='agg')
-    os.environ.pop('WANDB_API_KEY', None)
+    os.environ.update(CATDOG_CACHE=str(tmp_path_factory.mktemp('cache')), HF_HUB_OFFLINE='1', MPLBACKEND='agg')
+    for name in ('WANDB_API_KEY', 'WANDB_MODE'): os.environ.pop(name, None)
 
 
 @pytest.fixture(scope='session')

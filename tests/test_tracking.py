@@ -30,7 +30,7 @@ from catdog.finetune import fit, prepare
 from catdog.run import make_config
 config = make_config(**{ {**TINY, 'data': str(pets), 'runs': str(tmp_path/'runs')} !r})
 fit(prepare(config, make_catalogue(config.data), progress=False))
-print('wandb' in sys.modules)
+print('fastai.callback.wandb' in sys.modules)
 """
     done = run(sys.executable, '-c', code)
     assert done.stdout.strip().endswith('False'), done.stdout+done.stderr
