@@ -277,7 +277,7 @@ def finish_tracking(
         artifact = wandb.Artifact(run.folder.name, 'model', metadata=dict(arch=info['config']['arch'], classes=info['catalogue']['classes']))
         artifact.add_file(str(run.folder/'model.safetensors'))
         wandb.log_artifact(artifact)
-        wandb.finish(quiet=True)
+        wandb.finish()
     except Exception as error: warnings.warn(f'W&B tracking could not finish: {error}; the run itself is complete')
 
 # %% ../nbs/03_finetune.ipynb #9caba644

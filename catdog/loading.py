@@ -18,7 +18,7 @@ from fastai.data.core import DataLoaders, TfmdDL
 from fastai.torch_core import TensorCategory, TensorImage
 from fasttransform import Transform
 from PIL import Image, ImageEnhance, ImageOps
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .data import RESAMPLING, Preprocessing, cache_folder, open_photo
 
