@@ -239,6 +239,10 @@ def start_tracking(
 
         class Tracking(WandbCallback):
             "fastai's W&B callback, unable to end a training"
+            def before_fit(self):
+                self.learn.gather_args = dict   # the settings are sent already, and fastai cannot describe an optimiser of torch's
+                super().before_fit()
+
             def __call__(self, event):
                 try: return super().__call__(event)
                 except Exception as error:
