@@ -19,7 +19,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .data import Preprocessing, open_photo
-from .finetune import Training, finish_tracking, recording
+from .finetune import Training, recording
+from .tracking import finish_tracking
 from .run import Run
 
 # %% ../nbs/04_evaluate.ipynb #881b01c6

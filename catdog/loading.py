@@ -179,6 +179,7 @@ class PackedLoader(TfmdDL):
         kwargs = {k: v for k, v in kwargs.items() if k not in ('after_batch', 'num_workers', 'pin_memory')}
         super().__init__(dataset, bs=bs, num_workers=0, after_batch=[NormalizePixels(shape)], **kwargs)
         self.shape, self.strength, self.seed, self.epoch = shape, strength, seed, 0
+        self.rank, self.world = 0, 1   # of several processes, each takes every `world`-th photo of a batch
         self.threads = threads or min(8, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
         self._n_inp = 1
 
@@ -203,8 +204,8 @@ class PackedLoader(TfmdDL):
     def create_batches(self, samps):
         "Batches in order, made ahead in threads."
         with ThreadPoolExecutor(self.threads) as pool:
-            batches = list(self.chunkify(samps))
-            yield from _map_ahead(pool, lambda idxs: self._batch(list(idxs)), batches, ahead=self.threads+2)
+            batches = [share for batch in self.chunkify(samps) if len(share := list(batch)[self.rank::self.world])]
+            yield from _map_ahead(pool, self._batch, batches, ahead=self.threads+2)
 
     def show_batch(self, b=None, max_n=9, ctxs=None, show=True, **kwargs):
         "Show photos of a batch with their class names."
