@@ -25,6 +25,8 @@ class ResumableLearner(Learner):
     "fastai's Learner, whose first epoch need not be 0."
     start_epoch = 0
     def _do_fit(self):
+        bar = getattr(getattr(self, 'progress', None), 'mbar', None)
+        if self.start_epoch and bar: bar.update(0)   # fastai's bar must see epoch 0 first
         for epoch in range(self.start_epoch, self.n_epoch):
             self.epoch = epoch
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)

@@ -35,7 +35,7 @@ from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, launch_workers, rank, world_size
 from .run import Run, RunConfig, make_config, open_run
 from .tracking import start_tracking
-from .watch import History, Progress, clock, progress_file
+from .watch import History, TerminalProgress, clock, progress_file
 
 # %% ../nbs/03_finetune.ipynb #20458390
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def fit(
             else:
                 fix_seed(config.seed)
                 history = History(run.folder)
-                timings = _train(training, history, Progress(config.arch, history), timings)
+                timings = _train(training, history, TerminalProgress(config.arch, history), timings)
                 if rank() == 0: _finish_training(training, timings)
                 return run
     if rank() == 0: training.model.load_state_dict(load_file(model_file))

@@ -142,6 +142,7 @@ def build_model(
 )->tuple[nn.Module, Preprocessing, dict]:    # The model, what it expects, and which weights it has
     "A backbone with a new last layer. ConfigError where its weights can't be had or don't fit."
     model, record = _weights_model(arch, n_classes, image_size, weights, fc_layers)
+    if not isinstance(model.get_classifier(), nn.Module): raise ConfigError(f"arch = {arch!r} has two last layers, for distillation from a teacher: take the backbone of the same family without")
     config = resolve_model_data_config(model)
     shape = Preprocessing(image_size, float(config['crop_pct']), config['interpolation'], tuple(mean or config['mean']), tuple(std or config['std']))
     return model, shape, record
