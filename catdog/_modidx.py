@@ -271,6 +271,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'catdog/processes.py'),
                                   'catdog.processes._end': ('processes.html#_end', 'catdog/processes.py'),
                                   'catdog.processes.add_up': ('processes.html#add_up', 'catdog/processes.py'),
+                                  'catdog.processes.end_with_notebook': ('processes.html#end_with_notebook', 'catdog/processes.py'),
                                   'catdog.processes.launch_workers': ('processes.html#launch_workers', 'catdog/processes.py'),
                                   'catdog.processes.rank': ('processes.html#rank', 'catdog/processes.py'),
                                   'catdog.processes.world_size': ('processes.html#world_size', 'catdog/processes.py')},

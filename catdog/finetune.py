@@ -32,7 +32,7 @@ from .features import cached_features, solve_head
 from .loading import make_loaders
 from .model import build_model, save_model
 from .optimize import make_optimizer, optimizer_groups, schedule
-from .processes import ShareBatches, launch_workers, rank, world_size
+from .processes import ShareBatches, end_with_notebook, launch_workers, rank, world_size
 from .run import Run, RunConfig, make_config, open_run
 from .tracking import start_tracking
 from .watch import History, TerminalProgress, clock, progress_file
@@ -241,6 +241,7 @@ def fit(
 # %% ../nbs/03_finetune.ipynb #39c93bc2
 def work():
     "Train a prepared run as one of several processes; its folder is the first argument of the command."
+    end_with_notebook()
     run = Run(sys.argv[1])
     config = make_config(**run.info['config'])
     config = config.model_copy(update=dict(device=config.device if config.device != 'auto' or not torch.cuda.is_available() else f'cuda:{rank()}', rerun=False))
