@@ -34,7 +34,7 @@ from .model import build_model, save_model
 from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, end_with_notebook, launch_workers, rank, world_size
 from .run import Run, RunConfig, make_config, open_run
-from .tracking import start_tracking
+from .tracking import pause_tracking, start_tracking
 from .watch import History, TerminalProgress, clock, progress_file
 
 # %% ../nbs/03_finetune.ipynb #20458390
@@ -123,7 +123,9 @@ def prepare(
 def _describe(run, config, resolved, weights, shape, catalogue, seconds, status):
     "The first lines of a run's record"
     counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
-    run.update(name=run.folder.name, status=status if run.info.get('status') != 'trained' else 'trained', config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
+    if status == 'prepared': run.update(started=None, error=None, timings={})
+    elif run.info['status'] == 'trained': status = 'trained'
+    run.update(name=run.folder.name, status=status, config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
         catalogue=dict(id=catalogue_id(catalogue), classes=sorted(catalogue.label.unique()), photos={f'{split}/{label}': int(n) for (split, label), n in counts.items()}, skipped=int((catalogue.split == '').sum())),
         hardware=describe_hardware(), versions=describe_versions(), timings={**run.info.get('timings', {}), 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
 
@@ -195,13 +197,13 @@ def _train(training, history, progress, timings):
     "Solve the head, unless a checkpoint holds it, and train; the timings of it"
     run, learner, config, resolved = training.run, training.learner, training.config, training.resolved
     keep, checkpoint = KeepBest(history), Checkpoint(run.folder/'checkpoint', 60*config.checkpoint_minutes)
+    tracking = start_tracking(run)
     if checkpoint.exists: progress.say(f'{config.arch}  goes on from its checkpoint', final=True)
     elif training.recipe.solve_head:
         timings.update(_fit_head(training, history, keep))
         progress.say(f"{config.arch}  head solved on frozen features: accuracy {history.rows[-1]['accuracy']:.4f}  {clock(timings['head_seconds'])}", final=True)
         if rank() == 0: run.update(timings=timings)
     if resolved['epochs']:
-        tracking = start_tracking(config, run, resolved) if rank() == 0 else []
         learner.fit(resolved['epochs'], cbs=[*training_callbacks(training, history, keep, checkpoint), progress, *tracking])
         epochs = sum(row['phase'] == 'train' for row in history.rows)
         timings.update(fit_seconds=round(checkpoint.seconds, 2), train_images_per_second=round(epochs*len(training.dls.train)*config.batch_size/checkpoint.seconds, 1))
@@ -227,7 +229,7 @@ def fit(
     if run.info['status'] != 'trained' or not model_file.exists():
         with recording(run):
             timings = dict(run.info['timings'])
-            if rank() == 0: run.update(status='training', started=datetime.now(timezone.utc).isoformat(timespec='seconds'))
+            if rank() == 0: run.update(status='training', started=run.info.get('started') or datetime.now(timezone.utc).isoformat(timespec='seconds'))
             if config.processes > 1 and world_size() == 1: launch_workers(run.folder, config.processes, progress_file())
             else:
                 fix_seed(config.seed)
@@ -247,5 +249,6 @@ def work():
     config = config.model_copy(update=dict(device=config.device if config.device != 'auto' or not torch.cuda.is_available() else f'cuda:{rank()}', rerun=False))
     training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.seed), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): fit(training)
+    pause_tracking()
 
 if __name__ == '__main__' and '__file__' in globals(): work()
