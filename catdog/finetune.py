@@ -5,15 +5,14 @@
 # %% auto #0
 __all__ = ['RECIPES', 'Recipe', 'resolve', 'Training', 'prepare', 'recording', 'training_callbacks', 'fit', 'work']
 
-# %% ../nbs/03_finetune.ipynb #7c9bc8ad
-import json, sys, time, warnings
+# %% ../nbs/03_finetune.ipynb #d4bc863c
+import os, sys, time, warnings
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
@@ -246,7 +245,7 @@ def work():
     end_with_notebook()
     run = Run(sys.argv[1])
     config = make_config(**run.info['config'])
-    config = config.model_copy(update=dict(device=config.device if config.device != 'auto' or not torch.cuda.is_available() else f'cuda:{rank()}', rerun=False))
+    config = config.model_copy(update=dict(device=config.device if config.device != 'auto' or not torch.cuda.is_available() else f"cuda:{os.environ.get('LOCAL_RANK', 0)}", rerun=False))
     training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.seed), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): fit(training)
     pause_tracking()

@@ -58,7 +58,7 @@ def launch_workers(
     progress:str|None=None       # File that the first worker writes its progress to
 ):
     "Train a run on several processes of this machine. RuntimeError, with the end of what they said, where they fail."
-    env = {**os.environ, 'CATDOG_PROGRESS': progress or '', 'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1)//processes))}
+    env = {**os.environ, 'CATDOG_NOTEBOOK': str(os.getpid()), 'CATDOG_PROGRESS': progress or '', 'OMP_NUM_THREADS': str(max(1, (os.cpu_count() or 1)//processes))}
     command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', '-m', 'catdog.finetune', str(folder)]
     workers = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     said = []
@@ -81,7 +81,8 @@ def _end(workers):
         except subprocess.TimeoutExpired: continue
 
 def end_with_notebook():
-    "End this worker when the notebook that started it is gone, which closes its standard input."
+    "End this worker when the notebook that started it is gone, which closes its standard input; workers started otherwise go on."
+    if 'CATDOG_NOTEBOOK' not in os.environ: return
     def wait():
         sys.stdin.read()
         os._exit(1)
