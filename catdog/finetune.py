@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch import nn
 
-from .data import Preprocessing, catalogue_id, make_catalogue
+from .data import Preprocessing, describe_catalogue, make_catalogue
 from .loading import make_loaders
 from .model import build_model, pooled_features, save_model, stage_groups
 from .run import ConfigError, Run, RunConfig, make_config, open_run
@@ -337,9 +337,8 @@ def prepare(
         opt_func=partial(OptimWrapper, opt=partial(torch.optim.AdamW, fused=device.type in ('cpu', 'cuda'))),
         cbs=[BFloat16()] if precision == 'bf16' else [MixedPrecision()] if precision == 'fp16' else [])
     resolved = dict(recipe=name, epochs=epochs, lr=lr, augmentation=augmentation, precision=precision, device=str(device), precision_trial=trial)
-    counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
     run.update(name=run.folder.name, status='prepared', config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
-        catalogue=dict(id=catalogue_id(catalogue), classes=classes, photos={f'{split}/{label}': int(n) for (split, label), n in counts.items()}, skipped=int((catalogue.split == '').sum())),
+        catalogue=describe_catalogue(catalogue),
         hardware=describe_hardware(), versions=describe_versions(), timings=dict(prepare_seconds=round(time.monotonic()-start, 2)), metrics={}, cost={})
     return Training(config, run, catalogue, dls, learner, shape, recipe, resolved)
 
