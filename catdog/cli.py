@@ -42,10 +42,16 @@ def sample(
     folder:Annotated[Path, typer.Argument(help='Folder to make: it gets cat/ and dog/.')],
     n:Annotated[int, typer.Option('-n', help='Number of pictures, half of them cats.')]=800,
     seed:Annotated[int, typer.Option(help='The same seed draws the same pictures.')]=42,
+    dirty:Annotated[bool, typer.Option('--dirty', help='Plant every fault a photo can have; faults.csv lists them.')]=False,
 ):
     "Draw photos of cats and dogs as a folder of class folders."
     from catdog.sample import draw_sample
-    with _plain_errors(): typer.echo(draw_sample(folder, n, seed))
+    with _plain_errors():
+        draw_sample(folder, n, seed)
+        if dirty:
+            from catdog.dirty import plant_faults
+            plant_faults(folder, seed)
+        typer.echo(folder)
 
 # %% ../nbs/08_cli.ipynb #da2dc60b
 @app.command()

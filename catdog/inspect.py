@@ -19,7 +19,7 @@ def difference_hash(
     photo:Image.Image        # RGB
 )->str:                      # 16 hexadecimal digits; '' for a picture without relief
     "The 64-bit dHash of a photo."
-    small = np.asarray(photo.convert('L').resize((9, 8), Image.Resampling.BILINEAR, reducing_gap=3.), np.int16)
+    small = np.asarray(photo.convert('L').resize((9, 8), Image.Resampling.LANCZOS, reducing_gap=3.), np.int16)
     if np.ptp(small) < 8: return ''
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
 
