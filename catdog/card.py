@@ -57,7 +57,7 @@ def _copies(catalogue):
 def _sizes(catalogue):
     good = catalogue[catalogue.status != 'skipped']
     values = {'width (pixels)': good.width, 'height (pixels)': good.height, 'width over height': good.width/good.height}
-    rows = [(name, *np.percentile(v, [0, 5, 50, 95, 100]).round(2)) for name, v in values.items()]
+    rows = [(name, *[f'{p:.0f}' if 'pixels' in name else f'{p:.2f}' for p in np.percentile(v, [0, 5, 50, 95, 100])]) for name, v in values.items()]
     return pd.DataFrame(rows, columns=['', 'least', '5%', 'median', '95%', 'most'])
 
 def _issues(catalogue):
@@ -99,8 +99,10 @@ def plot_data(
     middle.scatter(good.width, good.height, s=6, alpha=max(.05, min(.6, 300/max(1, len(good)))), color='#555555', lw=0, rasterized=True)
     middle.set(xlabel='width (pixels)', ylabel='height (pixels)', xlim=(0, None), ylim=(0, None))
     right.hist(np.log2(good.width/good.height), 40, color='#555555')
-    ticks = [t for t in (-2, -1, -.585, 0, .585, 1, 2) if abs(t) <= max(.6, np.abs(np.log2(good.width/good.height)).max())]
-    right.set_xticks(ticks, [{-2: '1:4', -1: '1:2', -.585: '2:3', 0: '1:1', .585: '3:2', 1: '2:1', 2: '4:1'}[t] for t in ticks], fontsize=7)
+    widest = np.abs(np.log2(good.width/good.height)).max()
+    names = {-4: '1:16', -2: '1:4', 0: '1:1', 2: '4:1', 4: '16:1'} if widest > 1.5 else {-1: '1:2', -.585: '2:3', 0: '1:1', .585: '3:2', 1: '2:1'}
+    shown = [t for t in names if abs(t) <= max(.6, widest)]
+    right.set_xticks(shown, [names[t] for t in shown])
     right.set(xlabel='width : height', ylabel='photos')
     for axis in (left, middle, right): axis.spines[['top', 'right']].set_visible(False)
     plt.close(figure)
