@@ -70,7 +70,7 @@ ODD = {  # Fault, and file name ending, note and content
 POOR = {  # Issue, as cleanvision names it, and what makes a picture have it
     'dark': lambda image: image.point(lambda v: v//24),
     'light': lambda image: image.point(lambda v: 255-(255-v)//40),
-    'blurry': lambda image: image.filter(ImageFilter.GaussianBlur(14)),
+    'blurry': lambda image: draw_picture('cat', 32).filter(ImageFilter.GaussianBlur(14)),   # cleanvision calls a blurred picture blurry only where its contrast is high
     'odd_aspect_ratio': lambda image: image.resize((image.width*3, max(16, image.height//6))),
     'low_information': lambda image: Image.new('RGB', image.size, (120, 130, 125)),
 }

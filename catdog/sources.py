@@ -112,7 +112,7 @@ class Published:
     counts:dict                  # Files by class folder, the system's aside
 
 PUBLISHED = {
-    'dogscats': Published('https://s3.amazonaws.com/fast-ai-imageclas/dogscats.tgz', 839_285_364, None, 'dogscats', {'train/cats': 11_500, 'train/dogs': 11_500, 'valid/cats': 1_000, 'valid/dogs': 1_000}),
+    'dogscats': Published('https://s3.amazonaws.com/fast-ai-sample/dogscats.tgz', 839_285_364, None, 'dogscats', {'train/cats': 11_500, 'train/dogs': 11_500, 'valid/cats': 1_000, 'valid/dogs': 1_000}),
     'microsoft': Published('https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip', 824_887_076,
         'b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9', 'PetImages', {'Cat': 12_500, 'Dog': 12_500}),
 }
@@ -220,8 +220,8 @@ def fetch_url(
     return _single(target)
 
 def _single(folder):
-    "Down into a folder that holds nothing but one folder, as archives have it"
-    while len(inside := [p for p in folder.iterdir() if not _hidden(p)]) == 1 and inside[0].is_dir(): folder = inside[0]
+    "Down into a folder that is alone, or has class folders and but a licence beside it, as archives have it"
+    while len(inside := _folders(folder)) == 1 and (_folders(inside[0]) or not any(p.is_file() and not _hidden(p) for p in folder.iterdir())): folder = inside[0]
     return folder
 
 # %% ../nbs/00_sources.ipynb #5bf57eb8
