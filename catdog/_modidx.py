@@ -332,6 +332,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'catdog.sources._files': ('sources.html#_files', 'catdog/sources.py'),
                                 'catdog.sources._folders': ('sources.html#_folders', 'catdog/sources.py'),
                                 'catdog.sources._hidden': ('sources.html#_hidden', 'catdog/sources.py'),
+                                'catdog.sources._maybe_photos': ('sources.html#_maybe_photos', 'catdog/sources.py'),
                                 'catdog.sources._no_source': ('sources.html#_no_source', 'catdog/sources.py'),
                                 'catdog.sources._read_folder': ('sources.html#_read_folder', 'catdog/sources.py'),
                                 'catdog.sources._single': ('sources.html#_single', 'catdog/sources.py'),

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .audit import cache_folder
 from .download import ARCHIVES, download, fetch_prefix, is_archive, making, unpack
-from .photo import PHOTO_FORMATS, DataError
+from .photo import PHOTO_FORMATS, DataError, name_format
 from .sample import draw_sample
 
 # %% ../nbs/00_sources.ipynb #c0598258
@@ -39,6 +39,12 @@ def _files(folder):
         folders[:] = [name for name in folders if not _hidden(base/name) and not (base/name).is_symlink()]
     return sorted(files), hidden
 
+def _maybe_photos(files):
+    "Whether any file has the name of a photo, or begins like one"
+    if any(path.suffix.lower() in SUFFIXES for path in files): return True
+    heads = (open(path, 'rb').read(512) for path in files[:100])
+    return any(name_format(head) in PHOTO_FORMATS for head in heads)
+
 def _table(rows, hidden=0):
     table = pd.DataFrame(rows, columns=['path', 'label', 'split'])
     table.attrs['passed_over'] = hidden
@@ -55,9 +61,9 @@ def read_class_folders(
         for class_folder in _folders(root):
             files, hidden = _files(class_folder)
             passed_over += hidden
-            if not files: empty.append(class_folder)
+            if not _maybe_photos(files): empty.append(class_folder)
             rows += [(path, class_folder.name, split) for path in files]
-    if empty: raise DataError(f"class folder {empty[0]} holds no photos ({', '.join(sorted(SUFFIXES))}): put some in, or remove the folder")
+    if empty: raise DataError(f"class folder {empty[0]} holds no photos ({', '.join(PHOTO_FORMATS)}): put some in, or remove the folder")
     if not rows: raise DataError(f'{folder} holds no class folders: put the photos of each class into a folder named for it, such as {folder.name}/cat and {folder.name}/dog')
     return _table(rows, passed_over)
 
