@@ -273,6 +273,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'catdog.review.apply_verdicts': ('review.html#apply_verdicts', 'catdog/review.py'),
                                'catdog.review.read_verdicts': ('review.html#read_verdicts', 'catdog/review.py'),
                                'catdog.review.reviewed_accuracy': ('review.html#reviewed_accuracy', 'catdog/review.py'),
+                               'catdog.review.trust_metrics': ('review.html#trust_metrics', 'catdog/review.py'),
                                'catdog.review.write_verdicts': ('review.html#write_verdicts', 'catdog/review.py')},
             'catdog.run': { 'catdog.run.ConfigError': ('run.html#configerror', 'catdog/run.py'),
                             'catdog.run.Run': ('run.html#run', 'catdog/run.py'),

@@ -152,11 +152,12 @@ def catalogue_id(
 
 def describe_catalogue(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
-)->dict:                     # Plain JSON values: id, test_id, classes, photos by side and label, skipped, repaired, leaks, relabelled and dropped
+)->dict:                     # Plain JSON values: id, pool (whatever the sides and the review), classes, photos by side and label, skipped, repaired, leaks, relabelled and dropped
     "What a run's record says of its photos."
     counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
     verdict = catalogue.verdict.value_counts() if 'verdict' in catalogue else {}
-    return dict(id=catalogue_id(catalogue), test_id=catalogue_id(catalogue[catalogue.split == 'test']), classes=sorted(catalogue.label.unique()),
+    whole = catalogue.assign(label=catalogue.given, split='') if 'given' in catalogue else catalogue.assign(split='')
+    return dict(id=catalogue_id(catalogue), pool=catalogue_id(whole), classes=sorted(catalogue.label.unique()),
         photos={f'{split}/{label}': int(n) for (split, label), n in counts.items()}, skipped=int((catalogue.split == '').sum()),
         repaired=int((catalogue.status == 'repaired').sum()) if 'status' in catalogue else 0, leaks=int(catalogue.leak.sum()) if 'leak' in catalogue else 0,
         relabelled=int(verdict.get('relabel', 0)), dropped=int(verdict.get('drop', 0)))

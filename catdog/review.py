@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VERDICTS', 'read_verdicts', 'write_verdicts', 'add_verdict', 'apply_verdicts', 'reviewed_accuracy',
-           'accuracy_without']
+           'accuracy_without', 'trust_metrics']
 
 # %% ../nbs/00_review.ipynb #5ef21d2e
 import difflib
@@ -104,3 +104,17 @@ def accuracy_without(
     out = predictions.sha256.isin(list(sha256)).to_numpy()
     mean = lambda part: float(part.mean()) if len(part) else float('nan')
     return {'all': mean(correct), 'without': mean(correct[~out]), 'left_out': mean(correct[out]), 'photos': int(out.sum())}
+
+def trust_metrics(
+    predictions:pd.DataFrame,    # A run's: sha256, label and a probability a class, p_NAME
+    catalogue:pd.DataFrame       # Its photos: columns sha256, leak, given and verdict
+)->dict:                         # leaks and accuracy_without_leaks where there are leaks; raw_accuracy, by the labels before the review, where there was one
+    "What copies in the training set and a review do to a run's accuracy."
+    told = {}
+    if 'leak' in catalogue and catalogue.leak.any():
+        without = accuracy_without(predictions, set(catalogue.sha256[catalogue.leak]))
+        told.update(leaks=without['photos'], accuracy_without_leaks=without['without'])
+    if 'verdict' in catalogue and (catalogue.verdict != '').any():
+        given = catalogue.drop_duplicates('sha256').set_index('sha256').given
+        told['raw_accuracy'] = accuracy_without(predictions.assign(label=predictions.sha256.map(given)), set())['all']
+    return told

@@ -38,7 +38,7 @@ def test_a_run_records_its_review(pets, review, tmp_path):
     assert sum(n for side, n in info['catalogue']['photos'].items() if side.startswith('train/')) == 20
     predictions = pd.read_parquet(folder/'predictions.parquet')
     told = reviewed_accuracy(predictions, read_verdicts(review[0]))
-    assert told['relabelled'] == 1 and told['dropped'] == 0 and told['reviewed'] == pytest.approx(info['metrics']['accuracy']) and abs(told['raw']-told['reviewed']) == pytest.approx(1/len(predictions))
+    assert told['relabelled'] == 1 and told['dropped'] == 0 and told['reviewed'] == pytest.approx(info['metrics']['accuracy']) and told['raw'] == pytest.approx(info['metrics']['raw_accuracy']) and abs(told['raw']-told['reviewed']) == pytest.approx(1/len(predictions))
 
 
 def test_the_file_survives_its_photos(pets, review):
