@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .data import Preprocessing, open_photo
 from .finetune import Training, recording
 from .tracking import finish_tracking
+from .review import trust_metrics
 from .run import Run
 
 # %% ../nbs/04_evaluate.ipynb #881b01c6
@@ -144,6 +145,6 @@ def evaluate_run(
     with recording(run):
         predictions = predictions_table(test, predict_photos(training.model, training.dls[2]), training.dls.vocab)
         predictions.to_parquet(run.folder/'predictions.parquet', index=False)
-        run.update(status='finished', metrics=quality(predictions), cost={**cost(training.model, training.shape, test.path.tolist()), 'file_mb': (run.folder/'model.safetensors').stat().st_size/2**20})
+        run.update(status='finished', metrics={**quality(predictions), **trust_metrics(predictions, catalogue)}, cost={**cost(training.model, training.shape, test.path.tolist()), 'file_mb': (run.folder/'model.safetensors').stat().st_size/2**20})
     finish_tracking(run)
     return run

@@ -25,7 +25,7 @@ from torch import nn
 
 from .callbacks import Accumulate, AverageWeights, Erase, FrozenNorms, GradualUnfreezing, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopEarly, average_with
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
-from .data import Preprocessing, catalogue_id, make_catalogue
+from .data import Preprocessing, catalogue_id, describe_catalogue, make_catalogue
 from .device import BFloat16, compile_model, describe_hardware, describe_versions, fix_seed, pick_device, pick_precision
 from .features import cached_features, solve_head
 from .loading import make_loaders
@@ -121,12 +121,10 @@ def prepare(
 
 def _describe(run, config, resolved, weights, shape, catalogue, seconds, status):
     "The first lines of a run's record"
-    counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
     if status == 'prepared': run.update(started=None, error=None, timings={})
     elif run.info['status'] == 'trained': status = 'trained'
     run.update(name=run.folder.name, status=status, config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
-        catalogue=dict(id=catalogue_id(catalogue), classes=sorted(catalogue.label.unique()), photos={f'{split}/{label}': int(n) for (split, label), n in counts.items()}, skipped=int((catalogue.split == '').sum())),
-        hardware=describe_hardware(), versions=describe_versions(), timings={**run.info.get('timings', {}), 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
+        catalogue=describe_catalogue(catalogue), hardware=describe_hardware(), versions=describe_versions(), timings={**run.info.get('timings', {}), 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
 
 # %% ../nbs/03_finetune.ipynb #d3750782
 @contextmanager
@@ -246,7 +244,7 @@ def work():
     run = Run(sys.argv[1])
     config = make_config(**run.info['config'])
     config = config.model_copy(update=dict(device=config.device if config.device != 'auto' or not torch.cuda.is_available() else f"cuda:{os.environ.get('LOCAL_RANK', 0)}", rerun=False))
-    training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.seed), progress=False)
+    training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.seed, config.review, config.train_photos), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): fit(training)
     pause_tracking()
 

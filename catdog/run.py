@@ -32,7 +32,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra='forbid', frozen=True, validate_default=True)
 
     arch:str = Field('convnext_tiny', description="any timm name, or 'baseline'")
-    data:str = Field('sample', description="'sample', or a folder of class folders")
+    data:str = Field('sample', description="'sample', a folder of class folders, a list, an archive, a URL, or a published data set")
+    review:str|None = Field(None, description='CSV of verdicts on labels to apply; None applies none')
+    train_photos:int|None = Field(None, ge=2, description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
     weights:str = Field('auto', description="'auto' (pretrained where reachable), 'imagenet', 'none', or a .safetensors or .pth file")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
     std:Channels|None = Field(None, description="standard deviation the weights expect, likewise")
@@ -167,13 +169,19 @@ def config_from_notebook(
 # %% ../nbs/02_run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
 
+def _place(data):
+    "The last part of a source that names a place"
+    parts = [part for part in re.split(r'[/\\\\]', data.split('#')[0]) if part and '{label}' not in part]
+    return parts[-1] if parts and parts[-1] not in ('.', '..', '~') else Path(data).expanduser().resolve().name
+
 def run_name(
     config:RunConfig
 )->str:                      # Such as 'convnext_tiny-sample-128px-s42-1f0c83'
     "A name for a run, the same for the same settings."
     settings = config.model_dump(mode='json', exclude=_NOT_IN_NAME)
+    if config.review and Path(config.review).expanduser().is_file(): settings['review'] = hashlib.sha256(Path(config.review).expanduser().read_bytes()).hexdigest()   # other verdicts, another run
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
-    data = re.sub(r'[^\w.-]+', '-', Path(config.data).expanduser().resolve().name if config.data != 'sample' else 'sample')
+    data = re.sub(r'[^\w.-]+', '-', _place(config.data))
     return f'{config.arch}-{data}-{config.image_size}px-s{config.seed}-{digest}'
 
 def write_atomically(
