@@ -84,10 +84,9 @@ def time_left(
     return max(sum(left)/at_once, max(left, default=0.) if at_once > 1 else 0.)
 
 def clock(
-    seconds:float|None
-)->str:                      # Such as '2:05' or '1:02:05'; '?' for None
+    seconds:float
+)->str:                      # Such as '2:05' or '1:02:05'
     "A duration, for reading."
-    if seconds is None: return '?'
     hours, rest = divmod(int(seconds), 3600)
     return f'{hours}:{rest//60:02d}:{rest%60:02d}' if hours else f'{rest//60}:{rest%60:02d}'
 
@@ -99,7 +98,7 @@ def headline(
     count = {state: sum(r.state == state for r in runs) for state in ('finished', 'running', 'waiting', 'failed', 'stopped', 'elsewhere')}
     names = dict(elsewhere='trained by another sweep')
     parts = [f'{n} {names.get(state, state)}' for state, n in count.items() if n]
-    if count['running']: parts.append(f'about {clock(time_left(runs))} left')
+    if count['running'] and (left := time_left(runs)) is not None: parts.append(f'about {clock(left)} left')
     return ', '.join(parts)
 
 def _line(run):

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['Sweep', 'read_sweep', 'count_cores', 'share_cores', 'RayLauncher', 'unfinished', 'run_sweep', 'summarise']
 
-# %% ../nbs/06_sweep.ipynb #2ecbd011
-import hashlib, os, signal, socket, sys
+# %% ../nbs/06_sweep.ipynb #e05af1bb
+import hashlib, os, signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psutil
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from .bucket import finished_runs, is_bucket
-from .job import Plan, make_plan, read_states, run_job, stop_process, write_state
+from .job import Plan, clear_up, clear_up_lost, make_plan, run_job
 from .progress import Look, Watch, headline, look
 from .run import ConfigError, RunConfig, make_config, open_run, run_name
 
@@ -45,10 +45,9 @@ def _check_names(overrides):
     unknown = [n for n in names if n not in RunConfig.model_fields and n != 'sweep' and n.split('.')[0].split('/')[0] != 'hydra']
     if unknown: make_config(_check_arch=False, **{name: '' for name in unknown})
 
-def _check_data(configs):
+def _check_data(data):
     "ConfigError where a path to photos leads nowhere; names of sources are left to the run"
-    for data in {c.data for c in configs}:
-        if os.sep in data and not is_bucket(data) and not Path(data).expanduser().exists(): raise ConfigError(f'data = {data!r} is no folder that exists')
+    if os.sep in data and not is_bucket(data) and not Path(data).expanduser().exists(): raise ConfigError(f'data = {data!r} is no folder that exists')
 
 @dataclass
 class Sweep:
@@ -66,12 +65,17 @@ def read_sweep(
     try: return _read_sweep(list(overrides), config_dir)
     except (HydraException, OmegaConfBaseException) as error: raise ConfigError(str(error)) from None
 
+def _preset_folder(folder):
+    folder = Path(folder).expanduser().resolve()
+    if not folder.is_dir(): raise ConfigError(f'config_dir {str(folder)!r} is no folder that exists')
+    return f'file://{folder}'
+
 def _read_sweep(overrides, config_dir):
     GlobalHydra.instance().clear()
     for argument in (a for a in overrides if '=' not in a and not a.startswith('~')): raise ConfigError(f'{argument!r} is no setting: write name=value, such as arch=resnet18')
     _check_names(OverridesParser.create().parse_overrides(overrides))
     search = create_config_search_path('pkg://catdog.conf')
-    if config_dir: search.append('command line', f'file://{Path(config_dir).expanduser().resolve()}')
+    if config_dir: search.prepend('command line', _preset_folder(config_dir), SearchPathQuery(provider='schema'))
     hydra = Hydra.create_main_hydra2('sweep', search)
     master = hydra.compose_config('config', overrides, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
     presets = [f'{name}={value}' for name, value in (master.hydra.sweeper.params or {}).items()]
@@ -87,10 +91,12 @@ def _make_configs(context, master, combinations):
     "The runs, or one ConfigError that tells all that is wrong with them"
     configs, wrong = [], {}
     for overrides in combinations:
-        try: configs.append(make_config(**_settings(context.config_loader.load_sweep_config(master, overrides))))
+        settings = _settings(context.config_loader.load_sweep_config(master, overrides))
+        try:
+            _check_data(str(settings['data']))
+            configs.append(make_config(**settings))
         except ConfigError as error: wrong.update(dict.fromkeys(str(error).splitlines()))
     if wrong: raise ConfigError('\n'.join(wrong))
-    _check_data(configs)
     if len({c.runs for c in configs}) > 1: raise ConfigError('runs takes one folder in a sweep')
     return configs
 
@@ -178,16 +184,7 @@ def _interruptible(plan, say):
     finally:
         plan.stop()
         for number, handler in before.items(): signal.signal(number, handler)
-        _clear_up(plan)
-
-def _clear_up(plan):
-    "End what a job left running on this machine, as when its supervisor was killed"
-    for state in read_states(plan).values():
-        if state['state'] != 'running' or state['host'] != socket.gethostname(): continue
-        try: process = psutil.Process(state['pid'])
-        except psutil.NoSuchProcess: process = None
-        if process and abs(process.create_time()-state['born']) < 2: stop_process(process, patience=2)
-        write_state(plan, state['name'], state='stopped', error='its process was lost')
+        clear_up(plan)
 
 def _launch(sweep, plan, configs):
     "Hand the jobs to the launcher, and wait"
@@ -224,6 +221,7 @@ def run_sweep(
     names = ' '.join(sorted(run_name(c) for c in sweep.configs))
     threads, slots = share_cores(sweep.master.hydra.launcher, len(configs), count_cores())
     plan = make_plan(configs[0].runs, f'sweep-{hashlib.sha256(names.encode()).hexdigest()[:6]}', threads, slots)
+    clear_up_lost(plan)
     with Watch(configs, plan, stream) as watch, _interruptible(plan, watch.say):
         try: _launch(sweep, plan, configs)
         except KeyboardInterrupt: pass

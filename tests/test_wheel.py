@@ -41,7 +41,7 @@ def test_metadata_is_that_of_settings_ini(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = message_from_string(archive.read(next(n for n in names if n.endswith('METADATA'))).decode())
-    assert {'catdog/notebooks/train.ipynb', 'catdog/notebooks/compare.ipynb', 'catdog/cli.py'} <= set(names)
+    assert {'catdog/notebooks/train.ipynb', 'catdog/notebooks/compare.ipynb', 'catdog/cli.py', 'catdog/conf/config.yaml', 'catdog/conf/sweep/quick.yaml', 'catdog/conf/hydra/launcher/ray.yaml'} <= set(names)
     assert not [n for n in names if n.startswith(('nbs/', 'tests/'))]
     assert (metadata['Name'], metadata['Version'], metadata['Summary']) == tuple(settings['DEFAULT'][k] for k in ('name', 'version', 'description'))
     required = {line.strip() for line in settings['DEFAULT']['requirements'].splitlines()}
@@ -49,19 +49,25 @@ def test_metadata_is_that_of_settings_ini(wheel):
 
 
 def test_requirements_cover_the_imports():
-    "Every package that catdog imports is required in settings.ini"
+    "Every package that catdog imports is required in settings.ini, by catdog itself or by an extra for those who use it"
     import ast
     import re
     settings = ConfigParser(delimiters=['='], interpolation=None)
     settings.read(ROOT/'settings.ini')
-    required = {re.split(r'[<>=;\s]', line.strip())[0].lower() for line in settings['DEFAULT']['requirements'].splitlines()}
-    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'tqdm': 'papermill'}
+    lists = [text for key, text in settings['DEFAULT'].items() if key.endswith('requirements') and key != 'dev_requirements']
+    required = {re.split(r'[<>=;\s]', line.strip())[0].lower() for text in lists for line in text.splitlines()}
+    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'tqdm': 'papermill', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'fsspec': 's3fs'}
     for path in (ROOT/'catdog').glob('[a-z]*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             for module in (m.split('.')[0] for m in modules):
                 if module in sys.stdlib_module_names or module == 'catdog': continue
                 assert called.get(module, module) in required, f'{path.name} imports {module}, which settings.ini does not require'
+
+
+def test_installed_command_knows_its_presets(bare, tmp_path):
+    done = run(bare/'bin'/'catdog', 'sweep', '+sweep=quick', '--dry-run', cwd=tmp_path)
+    assert done.returncode == 0 and len(done.stdout.split()) == 5, done.stderr
 
 
 def test_installed_command_trains_and_predicts(bare, pets, tmp_path):
