@@ -8,6 +8,7 @@ __all__ = ['Look', 'look', 'time_left', 'clock', 'headline', 'progress_table', '
 # %% ../nbs/06_progress.ipynb #558c0d30
 import csv, sys, threading, time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from .job import Plan, read_states
@@ -24,14 +25,10 @@ class Look:
     epochs:int=0             # Epochs in all; 0 where not known yet
     accuracy:float|None=None # Of the test photos where finished, else of the validation photos
     seconds:float=0.         # Since it started, or that it took
+    left:float|None=None     # Seconds until it ends; None where not known
     error:str=''
     log:str=''
     notebook:str=''
-
-    @property
-    def share(self)->float:
-        "How much of the run is done, between 0 and 1."
-        return 1. if self.state == 'finished' else min(self.epoch/self.epochs, .97) if self.epochs else 0.
 
 def _history(folder):
     "Epochs behind a run, and the accuracy after the last"
@@ -43,6 +40,14 @@ def _history(folder):
 def _record(folder):
     try: return Run(folder).info
     except (OSError, ValueError): return {}
+
+def _left(record, started, epoch):
+    "Seconds a run still takes, by its epochs so far; loading and packing before them do not count"
+    epochs = (record.get('resolved') or {}).get('epochs') or 0
+    if not epochs or not epoch: return None
+    try: began = max(started, datetime.fromisoformat(record['started']).timestamp())
+    except (KeyError, TypeError, ValueError): began = started
+    return max(0., (time.time()-began)*(epochs/epoch-1))
 
 def look(
     configs:list[RunConfig],     # The runs of a sweep
@@ -59,6 +64,7 @@ def look(
             seen.epoch, seen.accuracy = _history(folder)
             record = _record(folder)
             seen.epochs = (record.get('resolved') or {}).get('epochs') or 0
+            if seen.state == 'running': seen.left = _left(record, state['started'], seen.epoch)
             if seen.state == 'finished': seen.accuracy = (record.get('metrics') or {}).get('accuracy', seen.accuracy)
         found.append(seen)
     return found
@@ -66,7 +72,7 @@ def look(
 # %% ../nbs/06_progress.ipynb #76a303c1
 def _expected(runs):
     "Seconds a whole run is expected to take, by backbone; '' for one of which nothing is known"
-    known = [(r.arch, r.seconds if r.state == 'finished' else r.seconds/r.share) for r in runs if r.seconds and (r.state == 'finished' or r.state == 'running' and r.share)]
+    known = [(r.arch, r.seconds+(r.left or 0)) for r in runs if r.state == 'finished' and r.seconds or r.state == 'running' and r.left is not None]
     mean = lambda values: sum(values)/len(values) if values else None
     return {arch: mean([s for a, s in known if arch in ('', a)]) for arch in ('', *{a for a, _ in known})}
 
@@ -79,9 +85,8 @@ def time_left(
         whole = expected.get(run.arch) or expected['']
         if whole is None: return None
         if run.state == 'waiting': left.append(whole)
-        if run.state == 'running': left.append(max(whole-run.seconds, .03*whole))
-    at_once = max(1, sum(r.state == 'running' for r in runs))
-    return max(sum(left)/at_once, max(left, default=0.) if at_once > 1 else 0.)
+        if run.state == 'running': left.append(run.left if run.left is not None else max(whole-run.seconds, 0.))
+    return max(sum(left)/max(1, sum(r.state == 'running' for r in runs)), max(left, default=0.))
 
 def clock(
     seconds:float
@@ -121,8 +126,8 @@ def progress_table(
     colours = dict(finished='green', failed='red', running='cyan')
     last = [r for r in runs if r.state == 'finished'][-finished:]
     for run in (r for r in runs if r.state in ('running', 'failed') or r in last):
-        left = clock(run.seconds/run.share-run.seconds) if run.state == 'running' and run.share else ''
-        table.add_row(run.name, f'[{colours[run.state]}]{run.state}', f'{run.epoch}/{run.epochs}' if run.epochs else '', '' if run.accuracy is None else f'{run.accuracy:.4f}', clock(run.seconds), left)
+        left = clock(run.left) if run.left is not None else ''
+        table.add_row(run.name, f'[{colours[run.state]}]'+('measured' if run.state == 'running' and 0 < run.epochs == run.epoch else run.state), f'{run.epoch}/{run.epochs}' if run.epochs else '', '' if run.accuracy is None else f'{run.accuracy:.4f}', clock(run.seconds), left)
     return table
 
 class Watch:

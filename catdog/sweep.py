@@ -174,12 +174,12 @@ def _task(
 
 @contextmanager
 def _interruptible(plan, say):
-    "Turn Ctrl-C and SIGTERM into a request to all jobs; the second Ctrl-C is Python's own"
+    "Turn Ctrl-C, SIGTERM and a closed terminal into a request to all jobs; the second Ctrl-C is Python's own"
     def ask(number, frame):
         plan.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         say('stopping: the runs under way are told to end (Ctrl-C again ends them at once)')
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, 'SIGHUP', signal.SIGTERM))}
     try: yield
     finally:
         plan.stop()
