@@ -56,7 +56,7 @@ def test_requirements_cover_the_imports():
     settings.read(ROOT/'settings.ini')
     lists = [text for key, text in settings['DEFAULT'].items() if key.endswith('requirements') and key != 'dev_requirements']
     required = {re.split(r'[<>=;\s]', line.strip())[0].lower() for text in lists for line in text.splitlines()}
-    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'tqdm': 'papermill', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'fsspec': 's3fs'}
+    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'tqdm': 'papermill', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'fsspec': 's3fs', 'filelock': 'torch'}
     for path in (ROOT/'catdog').glob('[a-z]*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
