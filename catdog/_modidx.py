@@ -288,6 +288,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'catdog.sweep._launch': ('sweep.html#_launch', 'catdog/sweep.py'),
                               'catdog.sweep._make_configs': ('sweep.html#_make_configs', 'catdog/sweep.py'),
                               'catdog.sweep._not_started': ('sweep.html#_not_started', 'catdog/sweep.py'),
+                              'catdog.sweep._note': ('sweep.html#_note', 'catdog/sweep.py'),
                               'catdog.sweep._preset_folder': ('sweep.html#_preset_folder', 'catdog/sweep.py'),
                               'catdog.sweep._read_sweep': ('sweep.html#_read_sweep', 'catdog/sweep.py'),
                               'catdog.sweep._settings': ('sweep.html#_settings', 'catdog/sweep.py'),

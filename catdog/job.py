@@ -191,14 +191,14 @@ def _train(config, plan, folder):
     with open(folder/'train.log', 'a') as log:
         log.write(f'$ {shlex.join(command)}\n')
         log.flush()
-        process = psutil.Popen(command, cwd=plan.cwd, env=_environment(plan), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = psutil.Popen(command, env=_environment(plan), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     write_state(plan, folder.name, state='running', started=time.time(), pid=process.pid, born=process.create_time())
     try:
         while process.poll() is None and not plan.stopped: time.sleep(.25)
     except KeyboardInterrupt: plan.stop()
-    if process.poll() is None:
-        stop_process(process)
-        return 'stopped', ''
+    finally:
+        if unfinished := process.poll() is None: stop_process(process)
+    if unfinished: return 'stopped', ''
     return ('finished', '') if process.returncode == 0 and Run(folder).finished else ('failed', last_line(folder/'train.log'))
 
 def _mark_interrupted(folder):
@@ -228,6 +228,7 @@ def run_job(
 )->dict:                     # Its state, as `read_states` gives it
     "Train one run in a process of its own."
     if os.getppid() == plan.pid: signal.signal(signal.SIGINT, signal.SIG_IGN)   # a pool's worker: Ctrl-C is for the leader, who stops the jobs
+    if Path(plan.cwd).is_dir(): os.chdir(plan.cwd)      # relative paths of the settings start there
     folder = Path(plan.runs)/run_name(config)
     write_state(plan, folder.name, state='waiting', host=socket.gethostname(), log=str(folder/'train.log'), notebook=str(folder/'train.ipynb'))
     try: state, error = _job(config.model_copy(update=dict(runs=plan.runs)), plan, folder)

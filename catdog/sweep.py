@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, run_job as run_hydra_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, run_job as run_hydra_job, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from .bucket import finished_runs, is_bucket
-from .job import Plan, clear_up, clear_up_lost, make_plan, run_job
+from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, write_state
 from .progress import Look, Watch, headline, look
 from .run import ConfigError, RunConfig, make_config, open_run, run_name
 
@@ -169,7 +169,7 @@ def _task(
     plan:Plan
 )->dict:
     "What a launcher runs: one job"
-    os.chdir(plan.cwd)
+    if Path(plan.cwd).is_dir(): os.chdir(plan.cwd)
     return run_job(make_config(_check_arch=False, **_settings(settings)), plan)
 
 @contextmanager
@@ -192,12 +192,19 @@ def _launch(sweep, plan, configs):
     with open_dict(sweep.master):
         sweep.master.hydra.sweep.dir = plan.folder
         sweep.master.hydra.overrides.hydra.append(f"hydra.sweep.dir='{plan.folder}'")
+    launcher = sweep.master.hydra.launcher
+    if launcher._target_.endswith('.LocalLauncher') and not any('timeout_min' in o for o in sweep.master.hydra.overrides.hydra): launcher.timeout_min = 60*24*14   # its clock runs while a job waits for a place
     arguments = dict(hydra_context=sweep.context, task_function=partial(_task, plan=plan), config=sweep.master)
-    if sweep.master.hydra.launcher._target_.startswith('hydra'): launcher = Plugins.instance().instantiate_launcher(**arguments)
+    if launcher._target_.startswith('hydra'): launcher = Plugins.instance().instantiate_launcher(**arguments)
     else:
-        launcher = instantiate(sweep.master.hydra.launcher)
+        launcher = instantiate(launcher)
         launcher.setup(**arguments)
-    launcher.launch(chosen, initial_job_idx=0)
+    for config, ended in zip(configs, launcher.launch(chosen, initial_job_idx=0)): _note(plan, config, ended)
+
+def _note(plan, config, ended):
+    "Keep what a launcher brings back: a job on another machine may not reach the sweep's folder, or not have got as far as to note anything"
+    if ended.status == JobStatus.COMPLETED: write_state(plan, **ended.return_value)
+    else: write_state(plan, run_name(config), state='failed', error=f'{type(ended._return_value).__name__}: {ended._return_value}')
 
 def unfinished(
     configs:list[RunConfig]
