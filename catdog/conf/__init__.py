@@ -1,0 +1,1 @@
+"""What `catdog sweep` starts from: presets and launchers, as Hydra reads them."""

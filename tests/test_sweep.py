@@ -1,0 +1,135 @@
+"""Sweeps on the real launchers: every run in a process of its own, one failure among them, Ctrl-C, kill -9, and runs in a bucket."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from conftest import BIN, TINY, catdog, run
+
+
+def settings(**values):
+    "Settings as Hydra's overrides"
+    return [f'{name}={value}' for name, value in {**TINY, **values}.items()]
+
+
+def processes_of(folder):
+    "Processes that a sweep into this folder started"
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in ' '.join(process.cmdline()): found += [process, *process.children(recursive=True)]
+        except psutil.Error: continue
+    return found
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic()+seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, 'it did not happen in time'
+        time.sleep(.1)
+    return value
+
+
+@pytest.mark.parametrize('arguments, text', [
+    (['archh=resnet18,vgg11'], "there is no parameter 'archh'; did you mean 'arch'?"),
+    (['arch=resnet18,resnet81', 'seed=0,1'], "arch = 'resnet81' is no backbone of timm's; did you mean 'resnet18'"),
+    (['data=no/where'], "data = 'no/where' is no folder"),
+    (['hydra/launcher=slrm'], 'submitit_slurm'),
+])
+def test_mistakes_end_a_sweep_before_it_starts(tmp_path, arguments, text):
+    done = catdog('sweep', *arguments, f'runs={tmp_path}/runs', timeout=60)
+    assert done.returncode == 2 and text in done.stderr and 'Traceback' not in done.stderr
+    assert not (tmp_path/'runs').exists()
+
+
+@pytest.mark.parametrize('preset', ['quick', 'families', 'efficiency'])
+def test_presets_are_runs_of_real_backbones(preset):
+    from catdog.sweep import read_sweep
+    configs = read_sweep([f'+sweep={preset}']).configs
+    assert len({c.arch for c in configs}) >= 4 and len(configs) == len(set(configs))
+
+
+def test_your_own_preset(tmp_path):
+    (tmp_path/'sweep').mkdir()
+    (tmp_path/'sweep'/'mine.yaml').write_text('# @package _global_\nepochs: 7\nhydra:\n  sweeper:\n    params:\n      arch: baseline,test_resnet\n')
+    done = catdog('sweep', '+sweep=mine', 'seed=1,2', '--config-dir', tmp_path, '--dry-run', f'runs={tmp_path}/runs')
+    assert done.returncode == 0 and len(done.stdout.split()) == 4 and '4 to train' in done.stderr
+
+
+def test_one_failure_does_not_end_the_others(tmp_path, pets):
+    "On submitit's local executor"
+    (tmp_path/'broken.pth').write_bytes(b'no weights')
+    command = settings(weights=f'{tmp_path}/broken.pth,none', data=pets, runs=tmp_path/'runs', wandb='offline')
+    done = catdog('sweep', *command, 'hydra/launcher=submitit_local')
+    assert done.returncode == 1 and '1 finished, 1 failed' in done.stderr and 'broken.pth' in done.stderr
+    notebook = done.stderr.split('notebook ')[1].splitlines()[0]
+    assert 'broken.pth' in json.dumps(json.load(open(notebook))), 'the notebook of the failed run is named, and shows the error'
+    [finished] = [p.parent for p in (tmp_path/'runs').glob('*/model.safetensors')]
+    assert 'papermill' in (finished/'train.log').read_text() and json.loads((finished/'run.json').read_text())['hardware']['threads'] == 1
+    [tracked] = finished.glob('wandb/offline-run-*/*.wandb')
+    assert b'sweep-' in tracked.read_bytes(), 'Weights & Biases is not told of the group'
+
+    again = catdog('sweep', *settings(data=pets, runs=tmp_path/'runs', wandb='offline'))
+    assert again.returncode == 0 and '1 finished before' in again.stderr and 'running' not in again.stderr
+
+
+def test_interrupted_and_killed_sweeps_go_on(tmp_path, pets):
+    "Ctrl-C in a pool of two as a terminal sends it, then kill -9, then the same command to the end"
+    runs = tmp_path/'runs'
+    command = [str(c) for c in (BIN/'catdog', 'sweep', *settings(seed='0,1', epochs=40, data=pets, runs=runs))]
+    pool = ['hydra/launcher=joblib', 'hydra.launcher.n_jobs=2']
+    sweep = subprocess.Popen([*command, *pool], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(lambda: list(runs.glob('*/history.csv')))
+    os.killpg(sweep.pid, signal.SIGINT)
+    _, told = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130 and 'told to end' in told and 'stopped' in told and 'Traceback' not in told
+    assert processes_of(runs) == []
+    assert 'interrupted' in {json.loads(p.read_text())['status'] for p in runs.glob('*/run.json')}
+
+    sweep = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(p.name().startswith('python') and len(p.parents()) > 2 for p in processes_of(runs) if p.pid != sweep.pid))
+    sweep.kill()
+    sweep.wait()
+    assert processes_of(runs) != []
+    done = run(*command, *pool)
+    assert done.returncode == 0 and sum(json.loads(p.read_text())['status'] == 'finished' for p in runs.glob('*/run.json')) == 2, done.stderr
+    assert processes_of(runs) == []
+
+
+@pytest.fixture
+def bucket():
+    "An S3 server on loopback, with a bucket"
+    from moto.server import ThreadedMotoServer
+    import s3fs
+    server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    patch = pytest.MonkeyPatch()
+    for name, value in dict(AWS_ACCESS_KEY_ID='test', AWS_SECRET_ACCESS_KEY='test', AWS_DEFAULT_REGION='us-east-1', AWS_ENDPOINT_URL=f'http://{host}:{port}').items(): patch.setenv(name, value)
+    store = s3fs.S3FileSystem(skip_instance_cache=True)
+    store.mkdir('pets')
+    yield store
+    patch.undo()
+    server.stop()
+
+
+def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
+    command = settings(data=pets, runs='s3://pets/runs', epochs=2)
+    done = catdog('sweep', *command, 'hydra/launcher=ray', cwd=tmp_path)
+    assert done.returncode == 0 and '1 finished' in done.stderr, done.stderr
+    names = {p.split('/')[-1] for p in bucket.find('pets/runs')}
+    assert names == {'run.json', 'history.csv', 'predictions.parquet', 'model.safetensors', 'train.ipynb', 'train.log'}
+    assert list(tmp_path.iterdir()) == []
+
+    from catdog.sweep import read_sweep, unfinished
+    assert unfinished(read_sweep(command).configs) == []
+    from catdog.bucket import fetch_runs
+    from catdog.compare import read_runs
+    assert list(read_runs(fetch_runs('s3://pets/runs'))[0].arch) == ['test_resnet']
+
+
+    missing = catdog('compare', 's3://nowhere/runs')
+    assert missing.returncode == 2 and 's3://nowhere/runs' in missing.stderr and 'Traceback' not in missing.stderr
