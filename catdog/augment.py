@@ -41,11 +41,12 @@ def crop_and_resize(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     box:tuple,                   # Left, top, right and bottom, in pixels
     size:int,                    # Side of the square result, in pixels
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    mirror:bool=False            # Left becomes right
 )->np.ndarray:                   # uint8 (size, size, 3)
     "A part of a photo as a square, antialiased."
     left, top, right, bottom = box
-    return resize_pixels(pixels[top:bottom, left:right], size, size, interpolation)
+    return resize_pixels(pixels[top:bottom, left:right], size, size, interpolation, mirror)
 
 # %% ../nbs/01_augment.ipynb #adb92f40
 _GREY = np.float32([.2989, .587, .114])
@@ -59,18 +60,18 @@ def shift_colours(
     "Brightness, contrast and saturation changed, in this order."
     planes = pixels.transpose(2, 0, 1).astype(np.float32, order='C')
     planes *= np.float32(brightness)
-    np.minimum(planes, 255, out=planes)
+    if brightness > 1: np.minimum(planes, 255, out=planes)
     mean = planes.mean((1, 2))@_GREY
     planes *= np.float32(contrast)
     planes += np.float32(1-contrast)*mean
-    np.clip(planes, 0, 255, out=planes)
+    if contrast > 1: np.clip(planes, 0, 255, out=planes)
     grey = planes[0]*_GREY[0]
     grey += planes[1]*_GREY[1]
     grey += planes[2]*_GREY[2]
     grey *= np.float32(1-saturation)
     planes *= np.float32(saturation)
     planes += grey
-    np.clip(planes, 0, 255, out=planes)
+    if saturation > 1: np.clip(planes, 0, 255, out=planes)
     return planes.astype(np.uint8).transpose(1, 2, 0)
 
 # %% ../nbs/01_augment.ipynb #2e296bbb
@@ -126,10 +127,9 @@ def augment(
         for row, photo in enumerate(photos): views[row] = _centre(photo, shape)
         return views
     boxes = random_boxes(*np.array([photo.shape[:2] for photo in photos]).T, rng, how.scale).tolist()
-    mirrored, factors = rng.random(n) < .5, rng.uniform(1-how.jitter, 1+how.jitter, (n, 3))
+    mirrored, factors = (rng.random(n) < .5).tolist(), rng.uniform(1-how.jitter, 1+how.jitter, (n, 3))
     for row, photo in enumerate(photos):
-        view = crop_and_resize(photo, boxes[row], shape.size, shape.interpolation)
+        view = crop_and_resize(photo, boxes[row], shape.size, shape.interpolation, mirrored[row])
         if how.operations: view = _trivial(view, rng)
-        if how.jitter: view = shift_colours(view, *factors[row])
-        views[row] = view[:, ::-1] if mirrored[row] else view
+        views[row] = shift_colours(view, *factors[row]) if how.jitter else view
     return views

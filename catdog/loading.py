@@ -66,18 +66,26 @@ class LabelledPhotos:
 class NormalizePixels(Transform):
     "uint8 pixels (n, 3, size, size) to normalised float32, on whatever device they are; anything else stays as it is."
     order = 99
-    def __init__(self, shape): self.shape = shape
+    def __init__(self, shape): self.shape, self._constants = shape, {}
 
-    def _statistics(self, x): return (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.shape.mean, self.shape.std))
+    def _factors(self, device):
+        "What a row of pixels, three channels each, is multiplied by and what is added then"
+        if device not in self._constants:
+            mean, std = (np.tile(np.float32(v), self.shape.size) for v in (self.shape.mean, self.shape.std))
+            self._constants[device] = [torch.as_tensor(v, device=device) for v in (1/(255*std), -mean/std)]
+        return self._constants[device]
 
     def encodes(self, x:torch.Tensor):
         if x.dtype != torch.uint8: return x
-        mean, std = self._statistics(x)
-        return x.float().sub_(mean*255).mul_(1/(255*std))
+        images = x.float().contiguous(memory_format=torch.channels_last)
+        rows = images.permute(0, 2, 3, 1).view(-1, 3*self.shape.size)
+        factor, shift = self._factors(x.device)
+        torch.addcmul(shift, rows, factor, out=rows)
+        return images
 
     def decodes(self, x:torch.Tensor):
         if x.ndim != 4: return x
-        mean, std = self._statistics(x)
+        mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.shape.mean, self.shape.std))
         return (x*std+mean).clamp(0, 1)
 
 class PackedLoader(TfmdDL):
@@ -110,7 +118,9 @@ class PackedLoader(TfmdDL):
 
     def shuffle_fn(self, idxs): return np.random.default_rng((self.seed, self.epoch)).permutation(idxs).tolist()
 
-    def after_iter(self): self.epoch += 1
+    def after_iter(self):
+        self.epoch += 1
+        torch.set_num_threads(torch.get_num_threads())   # the loader's threads take one each, and torch would give later threads as few
 
     def _make_batch(self, rows, epoch, strength):
         "uint8 (n, 3, size, size) and the labels"
@@ -128,7 +138,7 @@ class PackedLoader(TfmdDL):
         "Batches in order, made ahead in threads."
         epoch = self.epoch
         strength = 'light' if self.dataset.split_idx == 0 and self.strength == 'none' else self.strength
-        with ThreadPoolExecutor(self.threads) as pool:
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for batch in map_ahead(pool, lambda rows: self._make_batch(list(rows), epoch, strength), self.chunkify(samps), ahead=self.threads+2):
                 yield tuple(x.to(self.device, non_blocking=True) for x in batch) if self._on_cuda else batch
 

@@ -34,10 +34,12 @@ TORCH_RESAMPLING = {'nearest': 'bilinear', 'bilinear': 'bilinear', 'bicubic': 'b
 def resize_pixels(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     height:int, width:int,       # To resize to, in pixels
-    interpolation:str='bicubic'  # A key of `TORCH_RESAMPLING`
+    interpolation:str='bicubic', # A key of `TORCH_RESAMPLING`
+    mirror:bool=False            # Left becomes right
 )->np.ndarray:                   # uint8 (height, width, 3)
     "Antialiased resizing by torch, which works on uint8 with the processor's vector instructions."
-    x = torch.from_numpy(np.require(pixels, requirements='CW')).permute(2, 0, 1)[None]
+    x = torch.from_numpy(np.require(pixels, requirements='W'))[None].permute(0, 3, 1, 2)   # channels last, which torch need not unpack
+    if mirror: x = x.flip(-1)
     return interpolate(x, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)[0].permute(1, 2, 0).numpy()
 
 def _decode(data, short_side):
@@ -109,7 +111,7 @@ class PackedPhotos:
         self.folder = Path(folder)
         self.shapes = np.array([s for chunk in _read_chunks(self.folder) for s in chunk['shapes']], np.int32).reshape(-1, 2)
         self.starts = np.concatenate([[0], np.cumsum(3*self.shapes.prod(1, dtype=np.int64))])
-        self.pixels = np.asarray(np.memmap(self.folder/'pixels.bin', np.uint8, 'r'))
+        self.pixels = np.asarray(np.memmap(self.folder/'pixels.bin', np.uint8, 'c'))   # c: torch wants it writable; the file is not
 
     def __len__(self): return len(self.shapes)
 
