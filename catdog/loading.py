@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.data.core import DataLoaders, TfmdDL
+from fastai.data.transforms import Category
+from fastai.torch_core import TensorCategory, TensorImage
 from fasttransform import Pipeline, Transform
 
 from .augment import AUGMENTATIONS, Augmentation, augment
@@ -41,6 +43,11 @@ class LabelledPhotos:
     def __len__(self): return len(self.photos)
 
     def __getitem__(self, i): return (self.photos[i],) if self.labels is None else (self.photos[i], self.labels[i])
+
+    def decode(self, item, full=True):
+        "The class number of an item as its name"
+        image, *label = item
+        return (image, *[Category(self.vocab[int(number)]) for number in label])
 
     @property
     def items(self): return range(len(self))
@@ -106,15 +113,17 @@ class PackedLoader(TfmdDL):
         dataset.shape = shape
         self.shape, self.strength, self.seed, self.epoch = shape, strength, seed, 0
         self.threads = threads or min(16, usable_cores())
-        self._n_inp, self._types = 1, {tuple: [torch.Tensor]*(1 if dataset.labels is None else 2)}
+        self._n_inp, self._types = 1, self._batch_types()
 
     def new(self, dataset=None, cls=None, **kwargs):
         "A copy with some arguments changed; a list of files or of numbers of photos is a data set too."
         if dataset is not None and not isinstance(dataset, LabelledPhotos): dataset = self.dataset.select(dataset)
         same = dict(shape=self.shape, strength=self.strength, seed=self.seed, threads=self.threads)
         copy = super().new(dataset, cls, **{**same, **kwargs})
-        copy._types = {tuple: [torch.Tensor]*(1 if copy.dataset.labels is None else 2)}
+        copy._types = copy._batch_types()
         return copy
+
+    def _batch_types(self): return {tuple: [TensorImage] if self.dataset.labels is None else [TensorImage, TensorCategory]}   # of a decoded batch, by which fastai shows it
 
     def shuffle_fn(self, idxs): return np.random.default_rng((self.seed, self.epoch)).permutation(idxs).tolist()
 
