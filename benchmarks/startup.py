@@ -14,6 +14,7 @@ FASTAI = 'import sys; from fastai.vision.all import load_learner; learn = load_l
 
 def prepare(folder):
     "The same network twice, as fastai and as catdog keep it, and a photo"
+    from catdog.deploy import export_onnx
     from catdog.model import build_model, save_model
     from catdog.sample import draw_sample
     from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
@@ -21,7 +22,8 @@ def prepare(folder):
     learn = vision_learner(ImageDataLoaders.from_folder(folder/'pets', valid_pct=.25, item_tfms=Resize(224), bs=2, num_workers=0), 'resnet18', pretrained=False)
     learn.export(folder/'fastai.pkl')
     model, shape, _ = build_model('resnet18', 2, 'none', 224)
-    save_model(folder/'model.safetensors', model, 'resnet18', ['cat', 'dog'], shape)
+    for name in ('model', 'weights'): save_model(folder/f'{name}.safetensors', model, 'resnet18', ['cat', 'dog'], shape)
+    export_onnx(folder/'model.safetensors')
     return next((folder/'pets'/'cat').iterdir())
 
 
@@ -40,6 +42,7 @@ def main():
         folder = Path(folder)
         photo = prepare(folder)
         contenders = {'catdog --help': lambda: run(CATDOG, '--help'), 'catdog predict': lambda: run(CATDOG, 'predict', folder/'model.safetensors', photo),
+            'catdog predict, no ONNX file': lambda: run(CATDOG, 'predict', folder/'weights.safetensors', photo),
             'fastai load_learner, predict': lambda: run(FASTAI, folder/'fastai.pkl', photo), 'import torch alone': lambda: run('import torch')}
         take_turns(contenders, 1)   # files into memory
         figures = take_turns(contenders, args.repeats)
