@@ -57,9 +57,9 @@ def packed_loader(photos, size, cache, jitter=0.):
 
 def bare_loop(pack, size):
     "Images a second of plain threads that crop from the packed pixels and do nothing else"
-    from catdog.augment import crop_and_resize, random_boxes
+    from catdog.augment import crop_and_resize, draw_numbers, random_boxes
     out, rng, n = np.empty((BATCH*WORKERS, size, size, 3), np.uint8), np.random.default_rng(0), len(pack)
-    order, boxes, mirrored = rng.permutation(n), random_boxes(*pack.shapes.T, rng, SCALE).tolist(), rng.random(n) < .5
+    order, boxes, mirrored = rng.permutation(n), random_boxes(*pack.shapes.T, draw_numbers(0, 0, range(n)), SCALE).tolist(), rng.random(n) < .5
     def work(k):
         for i in range(k, n, WORKERS): out[i % len(out)] = crop_and_resize(pack[order[i]], boxes[order[i]], size, mirror=mirrored[i])
     threads = [threading.Thread(target=work, args=(k,)) for k in range(WORKERS)]

@@ -89,7 +89,7 @@ def main():
     for name in stages:
         slope = (figures[sizes[-1], name][0]-figures[sizes[-2], name][0])/(sizes[-1]-sizes[-2])*sizes[-2]/figures[sizes[-2], name][0] if len(sizes) > 1 else 1
         targets += [(f'{name}, time a photo from {sizes[-2]:,} to {sizes[-1]:,} over that up to {sizes[-2]:,}', slope, 1.1, False),
-            (f'{name}, bytes of memory more a photo, in KiB', (figures[sizes[-1], name][1]-figures[sizes[-2], name][1])*1024/(sizes[-1]-sizes[-2]), 4, False)]
+            (f'{name}, memory a photo more, in KiB', (figures[sizes[-1], name][1]-figures[sizes[-2], name][1])*1024/(sizes[-1]-sizes[-2]), 4, False)]
     report('scale', f'{SIDE}-pixel drawn photos: seconds, milliseconds a photo, and peak of own memory in MiB', ['stage', 'seconds', 'ms a photo', 'MiB'], rows, args, targets,
         figures={f'{n} {name}': list(map(float, v)) for (n, name), v in figures.items()})
 

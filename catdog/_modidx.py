@@ -7,6 +7,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'catdog.augment._trivial': ('augment.html#_trivial', 'catdog/augment.py'),
                                 'catdog.augment.augment': ('augment.html#augment', 'catdog/augment.py'),
                                 'catdog.augment.crop_and_resize': ('augment.html#crop_and_resize', 'catdog/augment.py'),
+                                'catdog.augment.draw_numbers': ('augment.html#draw_numbers', 'catdog/augment.py'),
                                 'catdog.augment.random_boxes': ('augment.html#random_boxes', 'catdog/augment.py'),
                                 'catdog.augment.shift_colours': ('augment.html#shift_colours', 'catdog/augment.py')},
             'catdog.baseline': { 'catdog.baseline.BaselineCNN': ('baseline.html#baselinecnn', 'catdog/baseline.py'),

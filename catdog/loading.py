@@ -19,7 +19,7 @@ from fastai.data.transforms import Category
 from fastai.torch_core import TensorCategory, TensorImage
 from fasttransform import Pipeline, Transform
 
-from .augment import AUGMENTATIONS, Augmentation, augment
+from .augment import AUGMENTATIONS, Augmentation, augment, draw_numbers
 from .data import Preprocessing, open_photo
 from .packing import DirectPhotos, PackedPhotos, map_ahead, pack_photos, usable_cores
 
@@ -112,6 +112,7 @@ class PackedLoader(TfmdDL):
         super().__init__(dataset, bs=bs, after_batch=after_batch, **kwargs)
         dataset.shape = shape
         self.shape, self.strength, self.seed, self.epoch = shape, strength, seed, 0
+        self.rank, self.world = 0, 1   # of several processes, each takes every `world`-th photo of a batch
         self.threads = threads or min(16, usable_cores())
         self._n_inp, self._types = 1, self._batch_types()
 
@@ -134,7 +135,7 @@ class PackedLoader(TfmdDL):
     def _make_batch(self, rows, epoch, strength):
         "uint8 (n, 3, size, size) and the labels"
         pixels = torch.empty(len(rows), self.shape.size, self.shape.size, 3, dtype=torch.uint8, pin_memory=self._on_cuda)
-        augment([self.dataset.photos[i] for i in rows], self.shape, np.random.default_rng((self.seed, epoch, *rows)), strength, out=pixels.numpy())
+        augment([self.dataset.photos[i] for i in rows], self.shape, draw_numbers(self.seed, epoch, rows), strength, out=pixels.numpy())
         images, labels = pixels.permute(0, 3, 1, 2), self.dataset.labels
         if labels is None: return (images,)
         labels = torch.as_tensor(labels[rows])
@@ -148,7 +149,8 @@ class PackedLoader(TfmdDL):
         epoch = self.epoch
         strength = 'light' if self.dataset.split_idx == 0 and self.strength == 'none' else self.strength
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for batch in map_ahead(pool, lambda rows: self._make_batch(list(rows), epoch, strength), self.chunkify(samps), ahead=self.threads+2):
+            shares = (share for batch in self.chunkify(samps) if len(share := list(batch)[self.rank::self.world]))
+            for batch in map_ahead(pool, lambda rows: self._make_batch(rows, epoch, strength), shares, ahead=self.threads+2):
                 yield tuple(x.to(self.device, non_blocking=True) for x in batch) if self._on_cuda else batch
 
     def _show(self, images, titles, max_n, ctxs):

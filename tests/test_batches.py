@@ -11,7 +11,7 @@ from fastai.metrics import accuracy
 from torch import nn
 from torchvision.transforms import v2
 
-from catdog.augment import Augmentation, augment
+from catdog.augment import Augmentation, augment, draw_numbers
 from catdog.data import Preprocessing, make_catalogue
 from catdog.loading import make_loaders
 from catdog.sample import draw_picture
@@ -36,7 +36,7 @@ def learner(dls, tmp_path, **kwargs): return Learner(dls, Tiny(), loss_func=Cros
 
 def test_views_have_torchvisions_statistics():
     photo, n = np.array(draw_picture('cat', 3)), 1500
-    ours = torch.from_numpy(augment([photo]*n, SHAPE, np.random.default_rng(0), Augmentation((.35, 1), .2))).permute(0, 3, 1, 2).float()
+    ours = torch.from_numpy(augment([photo]*n, SHAPE, draw_numbers(0, 0, range(n)), Augmentation((.35, 1), .2))).permute(0, 3, 1, 2).float()
     torch.manual_seed(0)
     transform = v2.Compose([v2.RandomResizedCrop(32, (.35, 1), interpolation=v2.InterpolationMode.BICUBIC, antialias=True), v2.RandomHorizontalFlip(), v2.ColorJitter(.2, .2, .2)])
     image = torch.from_numpy(photo).permute(2, 0, 1)
@@ -55,7 +55,14 @@ def test_the_seed_alone_decides(dls):
     one, four, other = (passes(dls.train.new(**settings)) for settings in (dict(threads=1), dict(threads=4), dict(seed=1)))
     for a, b in zip(one, four): assert torch.equal(a, b)
     assert not torch.equal(one[0], one[1]) and not torch.equal(one[0], other[0])
-    assert torch.get_num_threads() >= 1
+
+
+def test_processes_share_batches(dls):
+    whole = torch.cat([x for x, _ in dls.train.new(shuffle=False, drop_last=False)])
+    shares = [dls.train.new(shuffle=False, drop_last=False) for _ in range(2)]
+    for rank, share in enumerate(shares): share.rank, share.world = rank, 2
+    for batch, (a, _), (b, _) in zip(whole.split(8), *shares):
+        assert torch.equal(batch[0::2], a) and torch.equal(batch[1::2], b)
 
 
 def test_a_broken_pass_does_not_move_the_epoch(dls):
