@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 READY := $(VENV)/.catdog-ready
 
-.PHONY: demo test docs readme notebooks clean
+.PHONY: demo test docs bench readme notebooks clean
 .NOTPARALLEL:
 
 $(READY): settings.ini setup.py pyproject.toml
@@ -31,6 +31,12 @@ test: $(READY)
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py
+
+# Each prints a table and leaves a record; then the site's page of them is made anew
+bench: $(READY)
+	@set -e; for file in benchmarks/*.py; do name=$$(basename $$file .py); test $$name = measure || $(BIN)/python $$file --json benchmarks/records/$$name.json; done
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/benchmarks.ipynb
+	$(BIN)/nbdev-clean
 
 readme: $(READY)
 	$(BIN)/python scripts/readme.py

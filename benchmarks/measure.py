@@ -1,0 +1,85 @@
+"""What the benchmarks share: turns, medians, one table, and a record that says which machine it was measured on."""
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS = ROOT.parent/'shared'/'data'/'catdog-2k'/'train'
+
+
+def arguments(description, repeats=3, **more):
+    "The options all benchmarks have, and more: name=(default, help)"
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write a machine-readable record')
+    parser.add_argument('--repeats', type=int, default=repeats, help='turns; every contender has one in each')
+    for name, (default, text) in more.items():
+        kind = dict(nargs='+', type=type(default[0])) if isinstance(default, list) else dict(type=type(default))
+        parser.add_argument('--'+name.replace('_', '-'), default=default, help=text, **kind)
+    return parser.parse_args()
+
+
+def find_photos(folder):
+    "Class folders of photos: the given ones, or drawn ones where they are not there"
+    if Path(folder).is_dir(): return Path(folder)
+    from catdog.data import find_source
+    print(f'{Path(folder).name} is not here: taking the drawn sample')
+    return find_source('sample')
+
+
+def machine():
+    "What the figures were measured on"
+    names = [line.split(':', 1)[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')] if Path('/proc/cpuinfo').exists() else []
+    memory = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')/2**30 if hasattr(os, 'sysconf') else 0
+    return dict(cpu=names[0] if names else platform.processor(), cores=os.cpu_count(), memory_gb=round(memory, 1), system=platform.system(), python=platform.python_version(),
+        **{name: version(name) for name in ('torch', 'torchvision', 'timm', 'fastai', 'pillow', 'numpy')})
+
+
+def timed(function):
+    "Seconds a call takes, and what it returns"
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter()-start, result
+
+
+def take_turns(contenders, repeats, measure=lambda function: function()):
+    "A list of figures a contender: each has a turn, then each has the next, so that a busy minute hits them all"
+    figures = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, function in contenders.items(): figures[name].append(measure(function))
+    return figures
+
+
+def ratios(figures, name, other):
+    "The ratio of two contenders, turn by turn"
+    return [a/b for a, b in zip(figures[name], figures[other])]
+
+
+def summary(figures):
+    "Median, smallest and largest"
+    return dict(median=statistics.median(figures), low=min(figures), high=max(figures), turns=list(figures))
+
+
+def show(figures, digits=0):
+    "Median with its spread, for a table"
+    figures = figures['turns'] if isinstance(figures, dict) else figures
+    return f'{statistics.median(figures):,.{digits}f} ({min(figures):,.{digits}f} to {max(figures):,.{digits}f})'
+
+
+def report(name, title, columns, rows, args, targets=(), **about):
+    "Print the table and whether the targets are met, and write the record"
+    widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
+    print(f'\n{title}')
+    for row in [columns, ['-'*w for w in widths], *rows]: print('  '.join(str(cell).ljust(w) if i == 0 else str(cell).rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    for text, value, wanted, at_least in targets: print(f"{'met   ' if (value >= wanted if at_least else value <= wanted) else 'MISSED'}  {text}: {value:.2f}, wanted {'at least' if at_least else 'at most'} {wanted}")
+    record = dict(benchmark=name, title=title, date=date.today().isoformat(), machine=machine(), columns=columns, rows=[[str(cell) for cell in row] for row in rows],
+        targets=[dict(text=t, value=round(v, 3), wanted=w, at_least=a) for t, v, w, a in targets], **about)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(record, indent=1)+'\n')
+    return record

@@ -1,0 +1,99 @@
+"""Seconds and memory of the audit, of packing and of an epoch's batches, at three sizes of a data set; each in a new process."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from measure import ROOT, arguments, report, take_turns
+
+SIDE = 64   # of the drawn photos, in pixels
+
+
+def draw(job):
+    "Distinct smooth pictures of coloured noise, as small JPEG files"
+    folder, first, last = job
+    for i in range(first, last):
+        noise = np.random.default_rng(i).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder/'ab'[i % 2]/f'{i:06}.jpg', quality=85)
+
+
+def draw_photos(folder, n):
+    for name in 'ab': (folder/name).mkdir(parents=True)
+    with ProcessPoolExecutor() as pool: list(pool.map(draw, [(folder, i, min(n, i+1000)) for i in range(0, n, 1000)]))
+    return folder
+
+
+class Memory(threading.Thread):
+    "The most memory of its own this process has had; pages of files that are mapped are the system's to take back, so they do not count"
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak = 0
+
+    def run(self):
+        while True:
+            own = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('RssAnon'))
+            self.peak = max(self.peak, own/1024)
+            time.sleep(.02)
+
+
+def stage(name, folder, cache):
+    "One stage, in a process of its own: its seconds and its peak of memory in MiB"
+    import pandas as pd
+    from catdog.data import Preprocessing, make_catalogue
+    from catdog.loading import make_loaders
+    table, shape = Path(cache)/'catalogue.parquet', Preprocessing(48)
+    if name != 'audit': catalogue = pd.read_parquet(table)
+    memory = Memory()
+    memory.start()
+    start = time.perf_counter()
+    if name == 'audit': catalogue = make_catalogue(folder)
+    else: dls = make_loaders(catalogue, shape, 64, cache=Path(cache)/'packs')
+    if name == 'epoch':
+        start = time.perf_counter()
+        for _ in dls.train: pass
+    seconds = time.perf_counter()-start
+    if name == 'audit': catalogue.assign(path=catalogue.path.astype(str)).to_parquet(table)
+    print(json.dumps([seconds, memory.peak]))
+
+
+def run(name, folder, cache):
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'CATDOG_CACHE': str(cache)}
+    done = subprocess.run([sys.executable, __file__, '--stage', name, folder, cache], capture_output=True, text=True, env=environment)
+    if done.returncode: raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    warnings.filterwarnings('ignore')
+    args = arguments(__doc__, sizes=([1000, 10000, 100000], 'numbers of photos'))
+    rows, figures, stages = [], {}, ('audit', 'packing', 'epoch')
+    for n in args.sizes:
+        repeats = args.repeats if n <= 10000 else 1
+        with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
+            photos = draw_photos(Path(folder)/'photos', n)
+            def all_stages():
+                with tempfile.TemporaryDirectory(dir=folder) as cache: return {name: run(name, photos, cache) for name in stages}
+            turns = take_turns({'catdog': all_stages}, repeats)['catdog']
+        for name in stages: figures[n, name] = np.median([turn[name] for turn in turns], axis=0)
+        rows += [(f'{n:,} photos  {name}', f'{figures[n, name][0]:.2f}', f'{1000*figures[n, name][0]/n:.3f}', f'{figures[n, name][1]:.0f}') for name in stages]
+    targets, sizes = [], args.sizes
+    for name in stages:
+        slope = (figures[sizes[-1], name][0]-figures[sizes[-2], name][0])/(sizes[-1]-sizes[-2])*sizes[-2]/figures[sizes[-2], name][0] if len(sizes) > 1 else 1
+        targets += [(f'{name}, time a photo from {sizes[-2]:,} to {sizes[-1]:,} over that up to {sizes[-2]:,}', slope, 1.1, False),
+            (f'{name}, memory a photo more, in KiB', (figures[sizes[-1], name][1]-figures[sizes[-2], name][1])*1024/(sizes[-1]-sizes[-2]), 4, False)]
+    report('scale', f'{SIDE}-pixel drawn photos: seconds, milliseconds a photo, and peak of own memory in MiB', ['stage', 'seconds', 'ms a photo', 'MiB'], rows, args, targets,
+        figures={f'{n} {name}': list(map(float, v)) for (n, name), v in figures.items()})
+
+
+if __name__ == '__main__':
+    if sys.argv[1:2] == ['--stage']: stage(*sys.argv[2:])
+    else: main()

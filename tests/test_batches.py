@@ -1,0 +1,113 @@
+"""Batches: torchvision's distribution, the seed alone, and all that fastai does with a data loader."""
+import fastai.vision.learner   # registers how fastai plots the worst mistakes
+import numpy as np
+import pytest
+import torch
+from fastai.callback.all import CutMix, EarlyStoppingCallback, GradientAccumulation, GradientClip, MixUp, SaveModelCallback
+from fastai.interpret import ClassificationInterpretation
+from fastai.learner import Learner, load_learner
+from fastai.losses import CrossEntropyLossFlat
+from fastai.metrics import accuracy
+from torch import nn
+from torchvision.transforms import v2
+
+from catdog.augment import Augmentation, augment, draw_numbers
+from catdog.data import Preprocessing, make_catalogue
+from catdog.loading import make_loaders
+from catdog.sample import draw_picture
+
+SHAPE = Preprocessing(size=32)
+
+
+@pytest.fixture(scope='module')
+def catalogue(pets): return make_catalogue(pets)
+
+
+@pytest.fixture
+def dls(catalogue, tmp_path_factory): return make_loaders(catalogue, SHAPE, batch_size=8, cache=tmp_path_factory.getbasetemp()/'packs')
+
+
+class Tiny(nn.Sequential):
+    def __init__(self): super().__init__(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 2))
+
+
+def learner(dls, tmp_path, **kwargs): return Learner(dls, Tiny(), loss_func=CrossEntropyLossFlat(), metrics=accuracy, path=tmp_path, **kwargs)
+
+
+def test_views_have_torchvisions_statistics():
+    photo, n = np.array(draw_picture('cat', 3)), 1500
+    ours = torch.from_numpy(augment([photo]*n, SHAPE, draw_numbers(0, 0, range(n)), Augmentation((.35, 1), .2))).permute(0, 3, 1, 2).float()
+    torch.manual_seed(0)
+    transform = v2.Compose([v2.RandomResizedCrop(32, (.35, 1), interpolation=v2.InterpolationMode.BICUBIC, antialias=True), v2.RandomHorizontalFlip(), v2.ColorJitter(.2, .2, .2)])
+    image = torch.from_numpy(photo).permute(2, 0, 1)
+    theirs = torch.stack([transform(image) for _ in range(n)]).float()
+    for ours_is, theirs_is, allowed in (   # levels of 255
+        (ours.mean((0, 2, 3)), theirs.mean((0, 2, 3)), 3), (ours.std((0, 2, 3)), theirs.std((0, 2, 3)), 3),   # colour
+        (ours.mean((2, 3)).std(0), theirs.mean((2, 3)).std(0), 2),                                            # from view to view
+        (ours.mean((0, 1)), theirs.mean((0, 1)), 8), (ours.std(0), theirs.std(0), 8),                         # place by place
+    ): assert (ours_is-theirs_is).abs().max() < allowed
+    sharpness = lambda x: (x[..., 1:]-x[..., :-1]).abs().mean().item()
+    assert sharpness(ours) == pytest.approx(sharpness(theirs), rel=.03)
+
+
+def test_the_seed_alone_decides(dls):
+    passes = lambda dl: [torch.cat([x for x, _ in dl]) for _ in range(2)]
+    one, four, other = (passes(dls.train.new(**settings)) for settings in (dict(threads=1), dict(threads=4), dict(seed=1)))
+    for a, b in zip(one, four): assert torch.equal(a, b)
+    assert not torch.equal(one[0], one[1]) and not torch.equal(one[0], other[0])
+
+
+def test_processes_share_batches(dls):
+    whole = torch.cat([x for x, _ in dls.train.new(shuffle=False, drop_last=False)])
+    shares = [dls.train.new(shuffle=False, drop_last=False) for _ in range(2)]
+    for rank, share in enumerate(shares): share.rank, share.world = rank, 2
+    for batch, (a, _), (b, _) in zip(whole.split(8), *shares):
+        assert torch.equal(batch[0::2], a) and torch.equal(batch[1::2], b)
+
+
+def test_a_broken_pass_does_not_move_the_epoch(dls):
+    first = dls.train.one_batch()[0]
+    assert torch.equal(first, dls.train.one_batch()[0])
+    assert dls.train.epoch == 0
+
+
+@pytest.mark.parametrize('callback', [MixUp, CutMix, lambda: GradientAccumulation(16), GradientClip, SaveModelCallback, EarlyStoppingCallback], ids='mixup cutmix accumulation clip save stop'.split())
+def test_callbacks(dls, tmp_path, callback):
+    learn = learner(dls, tmp_path, cbs=[callback()])
+    with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3)
+    assert learn.recorder.losses and np.isfinite(learn.recorder.losses).all()
+
+
+def test_predictions_and_test_time_augmentation(dls, tmp_path, catalogue):
+    learn = learner(dls, tmp_path)
+    test = catalogue[catalogue.split == 'test']
+    with learn.no_bar():
+        probabilities, labels = learn.get_preds(dl=dls[2])
+        varied, again = learn.tta(dl=dls[2], n=2)
+        mixed, _ = learn.tta(dl=dls[2], n=2, beta=1)
+        name, number, row = learn.predict(test.path.iloc[0])
+        from_files, _ = learn.get_preds(dl=dls.test_dl(test.path.tolist()))
+    assert [dls.vocab[i] for i in labels] == test.label.tolist() and torch.equal(labels, again)
+    assert not torch.allclose(varied, probabilities) and torch.allclose(mixed, probabilities)   # beta = 1 is the unvaried alone
+    torch.testing.assert_close(from_files, probabilities)
+    torch.testing.assert_close(row, probabilities[0])
+    assert int(number) == int(probabilities[0].argmax()) and str(name) == dls.vocab[int(number)]
+
+
+def test_shown_found_exported_and_interpreted(dls, tmp_path):
+    import matplotlib.pyplot as plt
+    learn = learner(dls, tmp_path)
+    with learn.no_bar(), learn.no_logging():
+        assert learn.lr_find(num_it=8, show_plot=False).valley > 0
+        dls.show_batch(max_n=4)
+        assert [axis.get_title() for axis in plt.gcf().axes] == [dls.vocab[i] for i in dls.train.one_batch()[1][:4]]
+        plt.close('all')
+        learn.show_results(max_n=4)
+        assert all(': ' in axis.get_title() for axis in plt.gcf().axes)
+        plt.close('all')
+        found = ClassificationInterpretation.from_learner(learn)
+        assert found.confusion_matrix().sum() == len(dls.valid_ds)
+        found.plot_top_losses(4)
+        plt.close('all')
+        learn.export('model.pkl')
+        assert load_learner(tmp_path/'model.pkl').dls.vocab == dls.vocab
