@@ -156,7 +156,7 @@ def test_kaggle_photos_are_unpacked_and_counted(pets, tmp_path):
 
 def test_huggingface_data_set(pets, cache, tmp_path):
     "A data set in the Hub's own format, on this disk"
-    from datasets import ClassLabel, Dataset, Features, Image, Value
+    from datasets import ClassLabel, Dataset, Features, Image
     paths = sorted(pets.rglob('*.jpg'))
     table = Dataset.from_dict(dict(image=[str(p) for p in paths], labels=[int(p.parent.name == 'dog') for p in paths]), Features(image=Image(), labels=ClassLabel(names=['cat', 'dog'])))
     (tmp_path/'hub').mkdir()
