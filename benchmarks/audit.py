@@ -51,11 +51,12 @@ def audit_speed(photos, workers, folder):
 
 def copies(photos, n, folder):
     "A folder of n photos, each of other content: bytes after the end of a JPEG do not show"
-    paths = photos.path.tolist()
+    paths = photos.path.sample(frac=1, random_state=0).tolist()
     for i in range(n):
-        target = folder/Path(paths[i%len(paths)]).parent.name/f'{i}.jpg'
+        source = Path(paths[i%len(paths)])
+        target = folder/source.parent.name/f'{i}.jpg'
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(Path(paths[i%len(paths)]).read_bytes()+i.to_bytes(8, 'big'))
+        target.write_bytes(source.read_bytes()+i.to_bytes(8, 'big'))
     return folder
 
 
