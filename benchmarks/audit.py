@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import psutil
 from PIL import Image
 
 from catdog.audit import AuditCache, audit_photos
@@ -52,23 +51,30 @@ def audit_speed(photos, workers, folder):
 
 def copies(photos, n, folder):
     "A folder of n photos, each of other content: bytes after the end of a JPEG do not show"
-    paths = photos.path.tolist()
+    paths = photos.path.sample(frac=1, random_state=0).tolist()
     for i in range(n):
-        target = folder/Path(paths[i%len(paths)]).parent.name/f'{i}.jpg'
+        source = Path(paths[i%len(paths)])
+        target = folder/source.parent.name/f'{i}.jpg'
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(Path(paths[i%len(paths)]).read_bytes()+i.to_bytes(8, 'big'))
+        target.write_bytes(source.read_bytes()+i.to_bytes(8, 'big'))
     return folder
 
 
 def audit_memory(folder, workers):
-    "Peak MiB of an audit in a process of its own, and of its largest worker"
-    code = ('import resource, sys; from catdog.audit import AuditCache, audit_photos; from catdog.sources import find_photos; '
-            'audit_photos(find_photos(sys.argv[1]), int(sys.argv[3]), cache=AuditCache(sys.argv[2])); '
-            'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)')
+    "Peak MiB of an audit in a process of its own, with its workers"
+    code = 'import sys; from catdog.audit import AuditCache, audit_photos; from catdog.sources import find_photos; audit_photos(find_photos(sys.argv[1]), int(sys.argv[3]), cache=AuditCache(sys.argv[2]))'
+    peak = 0
     with tempfile.TemporaryDirectory() as cache:
-        done = subprocess.run([sys.executable, '-c', code, folder, f'{cache}/audit.sqlite', str(workers)], capture_output=True, text=True, check=True)
-    own, worker = (int(kib)/1024 for kib in done.stdout.split())
-    return own+workers*worker
+        process = psutil.Popen([sys.executable, '-c', code, folder, f'{cache}/audit.sqlite', str(workers)])
+        while process.poll() is None:
+            held = 0
+            for each in [process, *process.children()]:
+                try: held += each.memory_info().rss
+                except psutil.NoSuchProcess: pass
+            peak = max(peak, held)
+            time.sleep(.1)
+    assert process.returncode == 0
+    return peak/2**20
 
 
 def plant_pairs(seed):

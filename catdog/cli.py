@@ -115,12 +115,16 @@ def doubtful(
     n:Annotated[int, typer.Option('-n', help='How many labels to list at most.')]=100,
 ):
     "List the labels that every backbone doubts, for a person to judge."
+    import warnings
+    warnings.filterwarnings('ignore', category=FutureWarning)   # of timm's imports
     with _plain_errors():
         from catdog.data import make_catalogue
         from catdog.labels import out_of_fold, rank_labels, review_page, start_review
         catalogue = make_catalogue(data, progress=sys.stderr.isatty())
         if runs:
             from catdog.run import Run
+            missing = [folder for folder in runs if not (folder/'predictions.parquet').exists()]
+            if missing: raise ValueError(f"{missing[0]} is no finished run: it holds no predictions.parquet")
             predictions = {str(folder): Run(folder).predictions for folder in runs}
         else: predictions = {name: out_of_fold(catalogue, name, weights, image_size, progress=sys.stderr.isatty()) for name in arch or ['tf_efficientnet_lite0']}
         ranked = rank_labels(predictions)

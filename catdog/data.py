@@ -6,11 +6,10 @@
 __all__ = ['CATALOGUE', 'assign_splits', 'assign_folds', 'choose_subset', 'make_catalogue', 'catalogue_id', 'describe_catalogue',
            'write_catalogue']
 
-# %% ../nbs/00_data.ipynb #93bcbe42
-import hashlib
+# %% ../nbs/00_data.ipynb #05788b1a
+import hashlib, os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from .audit import audit_photos, cache_folder
@@ -167,7 +166,6 @@ def write_catalogue(
     file:str|Path            # Parquet file; given as a source later, it keeps every photo on its side
 )->Path:                     # `file`
     "Keep a catalogue, with paths relative to the file where the photos lie below or beside it."
-    import os
     file = Path(file)
     paths = [os.path.relpath(Path(p).resolve(), file.parent.resolve()) for p in catalogue.path]
     catalogue.assign(path=paths).to_parquet(file, index=False)

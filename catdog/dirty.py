@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .sample import draw_picture, draw_sample
+from .sample import draw_picture
 
 # %% ../nbs/00_dirty.ipynb #03ef7a41
 def _bytes(image, format='JPEG', **options):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ATTEMPTS', 'BLOCK', 'ARCHIVES', 'open_bucket', 'download', 'making', 'is_archive', 'unpack', 'fetch_prefix']
 
-# %% ../nbs/00_download.ipynb #60e66983
-import hashlib, http.client, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, zipfile, zlib
+# %% ../nbs/00_download.ipynb #1d2080c9
+import http.client, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, zipfile, zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath

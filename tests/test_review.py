@@ -56,3 +56,26 @@ def test_wrong_verdicts_are_named(pets, tmp_path, arguments, text):
 def test_a_new_class_is_refused(pets, tmp_path):
     catdog('verdict', pets/'cat'/'cat.0.jpg', 'relabel', '--label', 'fox', '--review', tmp_path/'r.csv')
     with pytest.raises(DataError, match="'fox', which is no class"): make_catalogue(pets, review=tmp_path/'r.csv')
+
+
+def test_doubts_of_runs_become_a_review(pets, runs, tmp_path):
+    "What both runs disagree with is listed with empty verdicts, and a filled-in verdict is applied and kept"
+    from catdog.run import Run
+    folders = sorted(runs.iterdir())
+    command = ['doubtful', pets, *[text for folder in folders for text in ('--runs', folder)], '--review', tmp_path/'review.csv', '--page', tmp_path/'page.html']
+    done = catdog(*command)
+    assert done.returncode == 0, done.stderr
+    guesses = [table.set_index('sha256').filter(like='p_').idxmax(axis=1).str[2:] != table.set_index('sha256').label for table in (Run(folder).predictions for folder in folders)]
+    expected = set(guesses[0].index[guesses[0] & guesses[1].reindex(guesses[0].index)])
+    listed = read_verdicts(tmp_path/'review.csv', undecided=True)
+    assert set(listed.sha256) == expected and set(listed.verdict) <= {''} and len(read_verdicts(tmp_path/'review.csv')) == 0
+    assert (tmp_path/'page.html').read_text().count('<figure>') >= len(expected)
+    table = listed.assign(verdict='drop')
+    table.to_csv(tmp_path/'review.csv', index=False)
+    assert catdog(*command).returncode == 0
+    assert len(read_verdicts(tmp_path/'review.csv')) == len(expected)
+
+
+def test_doubtful_names_a_run_that_is_none(pets, tmp_path):
+    done = catdog('doubtful', pets, '--runs', tmp_path, '--review', tmp_path/'review.csv')
+    assert done.returncode == 2 and 'no finished run' in done.stderr

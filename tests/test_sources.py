@@ -6,12 +6,10 @@ import re
 import shutil
 import threading
 import zipfile
-from pathlib import Path
 
 import pytest
-from conftest import catdog, run
+from conftest import catdog
 
-from catdog import sources
 from catdog.download import download
 from catdog.photo import DataError
 from catdog.sources import PUBLISHED, Published, fetch_huggingface, fetch_kaggle, fetch_published, find_photos, unpack_kaggle
@@ -117,8 +115,7 @@ def test_damaged_archive(host, archive, cache):
     assert not list((cache/'sources').iterdir())
 
 
-def test_host_out_of_reach_names_other_ways(host, archive, cache, monkeypatch):
-    monkeypatch.setattr('catdog.download.ATTEMPTS', 1)
+def test_host_out_of_reach_names_other_ways(host, archive, cache):
     with pytest.raises(OSError, match="dogscats.*kaggle.*huggingface:microsoft/cats_vs_dogs.*sample"): fetch_published('microsoft', published(host, archive, url=f'{host.url}/gone.zip'), False)
 
 
@@ -159,7 +156,7 @@ def test_kaggle_photos_are_unpacked_and_counted(pets, tmp_path):
 
 def test_huggingface_data_set(pets, cache, tmp_path):
     "A data set in the Hub's own format, on this disk"
-    from datasets import ClassLabel, Dataset, Features, Image, Value
+    from datasets import ClassLabel, Dataset, Features, Image
     paths = sorted(pets.rglob('*.jpg'))
     table = Dataset.from_dict(dict(image=[str(p) for p in paths], labels=[int(p.parent.name == 'dog') for p in paths]), Features(image=Image(), labels=ClassLabel(names=['cat', 'dog'])))
     (tmp_path/'hub').mkdir()
