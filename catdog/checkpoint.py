@@ -77,6 +77,7 @@ class Checkpoint(Callback):
     def before_fit(self):
         self.written = self.begin = time.monotonic()
         self.learn.start_epoch = 0
+        for partial in self.folder.glob(f'.{_FILE}-*') if rank() == 0 else (): partial.unlink()   # of a writing that was killed
         if self.exists: self.load()
 
     def save(self, epoch, batch=0):
