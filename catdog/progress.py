@@ -117,7 +117,7 @@ def _line(run):
 def progress_table(
     runs:list[Look],
     finished:int=8           # How many of the finished ones are shown
-)->'rich.table.Table':
+):
     "The table that is shown while a sweep runs."
     from rich.table import Table
     table = Table(title=headline(runs), title_justify='left', title_style='bold', box=None, pad_edge=False)
