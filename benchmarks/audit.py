@@ -110,12 +110,13 @@ if __name__ == '__main__':
     scratch = Path(tempfile.mkdtemp(prefix='catdog-benchmark-'))
     try:
         photos = find_photos(asked.photos or draw_sample(scratch/'sample', 2000))
+        given, photos = photos, find_photos(copies(photos, 10_000, scratch/'many'))
         bare_loop(photos.path, asked.workers)   # so that all are in the page cache
         runs = []
         for i in range(asked.repeats):
             (scratch/str(i)).mkdir()
             runs.append(audit_speed(photos, asked.workers, scratch/str(i)))
-        small, large = copies(photos, 2_000, scratch/'small'), copies(photos, 20_000, scratch/'large')
+        small, large = copies(given, 2_000, scratch/'small'), copies(given, 20_000, scratch/'large')
         memory = [(audit_memory(small, asked.workers), audit_memory(large, asked.workers)) for _ in range(asked.repeats)]
         searches = [search(seed) for seed in range(asked.repeats)]
     finally: shutil.rmtree(scratch)
@@ -126,7 +127,7 @@ if __name__ == '__main__':
             ('peak memory, 2,000 photos', 'MiB', [m[0] for m in memory], ''), ('peak memory, 20,000 more than 2,000', 'MiB', growth, '300 or less'),
             (f'copies among {HASHES:,} fingerprints, {PLANTED:,} planted, all found', 's', searches, '60 or less')]
     width = max(len(name) for name, *_ in rows)
-    print(f"{len(photos):,} photos ({asked.photos or 'drawn'}), {asked.workers} workers, {asked.repeats} repeats: median (least to most)\n")
+    print(f"{len(photos):,} photos (copies of {len(given):,} {asked.photos and 'of '+Path(asked.photos).name or 'drawn ones'}, each of its own content), {asked.workers} workers, {asked.repeats} repeats: median (least to most)\n")
     for name, unit, values, target in rows: print(f'{name:{width}}  {unit:8}  {spread(values):28}  {target}')
     record = dict(benchmark='audit', photos=len(photos), workers=asked.workers, cores=os.cpu_count(), machine=platform.processor() or platform.machine(), python=platform.python_version(),
         rows=[dict(name=name, unit=unit, median=statistics.median(values), values=values, target=target) for name, unit, values, target in rows])
