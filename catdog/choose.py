@@ -16,7 +16,7 @@ from scipy import stats
 from .compare import Comparison, exported, latency, size_mb
 
 # %% ../nbs/05_choose.ipynb #d2c29431
-COSTS = {'latency': 'ms a photo', 'size': 'MiB', 'macs': 'M MACs', 'training': 's of training', 'energy': 'Wh of training'}
+COSTS = {'latency': 'ms a photo', 'size': 'MiB', 'macs': 'million MACs', 'training': 's of training', 'energy': 'Wh of training'}
 
 def costs(
     comparison:Comparison
@@ -62,13 +62,16 @@ class Choice:
     "What to take and why."
     chosen:str|None          # A setup; None where none is within the budget
     decided:bool             # Whether the data show that it is the cheapest that is good enough
-    reason:str               # Two sentences
+    sentences:list[str]      # The reason: what was chosen and on what grounds; what stands against it or stays open
     by:str                   # What was to be cheap, one of `COSTS`
     delta:float              # In accuracy
     candidates:list[dict]    # A dict a setup, cheapest first: setup, verdict, behind, low, high, within_budget and its costs
     marks:list[str]          # What must be kept in mind
 
-    def to_dict(self)->dict: return asdict(self)
+    @property
+    def reason(self)->str: return ' '.join(self.sentences)
+
+    def to_dict(self)->dict: return {**asdict(self), 'reason': self.reason}
 
 def _points(value): return f'{100*value:.2f}'.rstrip('0').rstrip('.') or '0'
 
@@ -99,11 +102,11 @@ def choose(
     inside = table.index[[not over for over in table.over]].tolist()
     judged = behind_best(comparison, delta/100, table.index.tolist())
     if inside: judged.update(behind_best(comparison, delta/100, inside))
-    chosen, decided, reason = _decide(comparison, table, judged, inside, delta/100, by)
+    chosen, decided, sentences = _decide(comparison, table, judged, inside, delta/100, by)
     candidates = [dict(setup=name, verdict=judged.verdict[name], behind=float(judged.behind[name]), low=float(judged.low[name]), high=float(judged.high[name]), within_budget=name in inside, over=table.over[name],
         accuracy=float(comparison.rows.accuracy[name]), **{c: None if pd.isna(table[c][name]) else float(table[c][name]) for c in COSTS}) for name in table.index]
     measured = [] if exported(comparison.rows) else ['Latency and size are those of the torch model: not every run has an exported artefact that was measured.']
-    return Choice(chosen, decided, reason, by, delta/100, candidates, [*comparison.marks, *measured])
+    return Choice(chosen, decided, sentences, by, delta/100, candidates, [*comparison.marks, *measured])
 
 # %% ../nbs/05_choose.ipynb #176415f9
 def _decide(comparison, table, judged, inside, delta, by):
@@ -111,7 +114,7 @@ def _decide(comparison, table, judged, inside, delta, by):
     best, n = comparison.best, f'{len(comparison.tested.correct):,} test photos'
     if not inside:
         near = table.index[0]
-        return None, True, f"No setup is within the budget. The cheapest, {near}, takes {_money(table.loc[near], by)}; it is over in {' and '.join(table.over[near])}."
+        return None, True, ['No setup is within the budget.', f"The cheapest, {near}, takes {_money(table.loc[near], by)}; it is over in {' and '.join(table.over[near])}."]
     shown = [name for name in inside if judged.verdict[name] in ('best', 'good enough')]
     if not shown: return _best_inside(comparison, table, judged, inside, delta, by, n)
     chosen = shown[0]
@@ -120,9 +123,9 @@ def _decide(comparison, table, judged, inside, delta, by):
     cost = _money(table.loc[chosen], by)
     if chosen == best: first = f"{best} is the most accurate ({_points(comparison.rows.accuracy[best])}% of {n}), at {cost}."
     else: first = f"{chosen} is the cheapest that is shown not to be worse than {best}, the most accurate, by more than {_points(delta)} points: at most {_points(max(0, judged.high[chosen]))} points at 95%, for {cost} instead of {_money(table.loc[best], by)}."
-    if still_open: return chosen, False, f'{first} {_open_sentence(comparison, table, judged, still_open, delta, by, n)}'
-    if cheaper: return chosen, True, f"{first} All that is cheaper is worse by more than {_points(delta)} points."
-    return chosen, True, f"{first} Nothing here within the budget is cheaper."
+    if still_open: return chosen, False, [first, _open_sentence(comparison, table, judged, still_open, delta, by, n)]
+    if cheaper: return chosen, True, [first, f'All that is cheaper is worse by more than {_points(delta)} points.']
+    return chosen, True, [first, 'Nothing here within the budget is cheaper.']
 
 def _open_sentence(comparison, table, judged, still_open, delta, by, n):
     "What cheaper setups might do as well, and what would settle it"
@@ -144,4 +147,5 @@ def _best_inside(comparison, table, judged, inside, delta, by, n):
     is_open = judged.verdict[chosen] == 'open'
     first = f"Within the budget {chosen} is the most accurate ({_points(comparison.rows.accuracy[chosen])}%), at {_money(table.loc[chosen], by)}."
     behind = f"it is {_points(judged.behind[chosen])} points behind {comparison.best} (between {_points(judged.low[chosen])} and {_points(judged.high[chosen])} at 95%), which is over in {' and '.join(table.over[comparison.best])}"
-    return chosen, not is_open, f"{first} {f'Whether that is within {_points(delta)} points of the best these {n} cannot decide' if is_open else 'It is not good enough by your measure'}: {behind}."
+    second = f'Whether that is within {_points(delta)} points of the best these {n} cannot decide' if is_open else 'It is not good enough by your measure'
+    return chosen, not is_open, [first, f'{second}: {behind}.']

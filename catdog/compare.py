@@ -52,7 +52,8 @@ def find_marks(
     "What is unlike between setups beside their backbones."
     marks = []
     scratch = rows.index[rows.weights == 'none'].tolist()
-    if scratch and len(scratch) < len(rows): marks.append(f'Trained from scratch: {_list(scratch)}. The others start from pretrained weights, so they differ by more than the backbone.')
+    pretrained = [name for name in rows.index if name not in scratch]
+    if scratch and pretrained: marks.append((f'Only {_list(scratch)} trained from scratch' if len(scratch) < len(pretrained) else f'Only {_list(pretrained)} started from pretrained weights')+'; the others did not, so they differ by more than the backbone.')
     if rows.image_size.nunique() > 1: marks.append(f"Image sizes differ ({_list([f'{s} px' for s in sorted(rows.image_size.unique())])}).")
     if rows.reviewed.nunique() > 1: marks.append(f'Trained and tested on reviewed labels: {_list(rows.index[rows.reviewed].tolist())}. The others on raw labels.')
     sizes = rows.train_photos
