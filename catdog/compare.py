@@ -59,6 +59,8 @@ def find_marks(
     sizes = rows.train_photos
     if sizes.max() > 1.02*sizes.min(): marks.append(f"Trained on different numbers of photos ({_list([f'{n:,}' for n in sorted(sizes.unique())])}).")
     if runs.machine.nunique() > 1: marks.append(f'Measured on {runs.machine.nunique()} machines ({_list(sorted(runs.machine.unique()))}): their times must not be compared.')
+    busy = sorted({r.setup for r in runs.itertuples() if r.busy is not None and r.busy > .25})
+    if busy: marks.append(f"{'All times' if len(busy) == len(rows) else f'Times of {_list(busy)}'} were taken while other programs used the processor: they are likely too long (catdog evaluate RUN --cost takes them again).")
     if not tested.same_photos: marks.append('The seed drew the split, so each seed has test photos of its own: setups are compared seed by seed.')
     single = rows.index[rows.seeds == 1].tolist()
     if single: marks.append(f"{'All setups have' if len(single) == len(rows) else _list(single)+(' has' if len(single) == 1 else ' have')} one seed: what is said of {'them' if len(single) > 1 else 'it'} covers the choice of test photos, not what training anew would change.")

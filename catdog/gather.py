@@ -20,7 +20,7 @@ from .statistics import Tested, gather_correct
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'data', 'train_photos', 'subset', 'reviewed',
     'accuracy', 'accuracy_low', 'accuracy_high', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after',
     'parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms', 'peak_memory_mb', 'file_mb',
-    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy', 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
 
 NOT_OF_THE_SETUP = {'seed', 'runs', 'rerun', 'wandb', 'device', 'data', 'train_photos', 'review', 'precision'}
 
@@ -52,7 +52,7 @@ def read_run(
     if not (run.folder/'predictions.parquet').exists(): raise ValueError('predictions.parquet is missing')
     predictions, metrics, cost, timings = run.predictions, info.get('metrics', {}), info.get('cost', {}), info.get('timings', {})
     if metrics.get('photos') not in (None, len(predictions)): raise ValueError(f"predictions.parquet has {len(predictions)} photos and run.json speaks of {metrics['photos']}: it is half-written, or of another run")
-    config, catalogue, onnx, hardware, calibration = info['config'], info['catalogue'], cost.get('onnx') or {}, info['hardware'], metrics.get('calibration') or {}
+    config, catalogue, onnx, hardware, calibration = info['config'], info['catalogue'], info.get('artefact') or {}, info['hardware'], info.get('calibration') or {}
     trained = sum(n for side, n in catalogue.get('photos', {}).items() if side.startswith('train/'))
     flat = {**config, **info['resolved'], **timings, **cost, **quality(predictions), 'name': info['name'], 'weights': info['weights']['used'],
         'subset': config.get('train_photos') or 0, 'train_photos': trained, 'reviewed': bool(config.get('review')),
