@@ -376,6 +376,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'catdog.statistics.Tested.only': ('statistics.html#tested.only', 'catdog/statistics.py'),
                                    'catdog.statistics.Tested.same_photos': ('statistics.html#tested.same_photos', 'catdog/statistics.py'),
                                    'catdog.statistics.Tested.seed_spread': ('statistics.html#tested.seed_spread', 'catdog/statistics.py'),
+                                   'catdog.statistics.Tested.seed_variance': ( 'statistics.html#tested.seed_variance',
+                                                                               'catdog/statistics.py'),
                                    'catdog.statistics.Tested.seeds': ('statistics.html#tested.seeds', 'catdog/statistics.py'),
                                    'catdog.statistics.Tested.setups': ('statistics.html#tested.setups', 'catdog/statistics.py'),
                                    'catdog.statistics._common_seeds': ('statistics.html#_common_seeds', 'catdog/statistics.py'),

@@ -51,7 +51,7 @@ def photos_to_decide(
 )->float:                    # Test photos; infinite where the difference is at `delta`, or the seeds alone leave it open
     "How many test photos would bring the bound to one side of `delta`, if the difference stays what it is."
     pair, tested = comparison.pair(comparison.best, name), comparison.tested
-    of_seeds = sum(tested.seed_spread[s]**2/tested.seeds(s) for s in (comparison.best, name) if tested.seeds(s) > 1)
+    of_seeds = sum(tested.seed_variance(s)/tested.seeds(s) for s in (comparison.best, name))
     of_photos = max(0., pair['standard_error']**2-of_seeds)*len(tested.correct)
     left = ((delta-pair['difference'])/reach)**2-of_seeds
     return math.ceil(of_photos/left) if left > 0 else math.inf
@@ -139,7 +139,7 @@ def _open_sentence(comparison, table, judged, still_open, delta, by, n):
 
 def _seeds_hide(comparison, name):
     tested = comparison.tested
-    return any(tested.seeds(s) > 1 and tested.seed_spread[s] > 0 for s in (comparison.best, name))
+    return any(tested.seed_variance(s) > 0 for s in (comparison.best, name))
 
 def _best_inside(comparison, table, judged, inside, delta, by, n):
     "The answer where nothing within the budget is shown to be good enough"

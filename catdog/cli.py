@@ -183,7 +183,7 @@ def _say_choice(choice):
 # %% ../nbs/08_cli.ipynb #4c3a60a4
 @app.command()
 def predict(
-    run_or_model:Annotated[Path, typer.Argument(help="A run's folder, or its model.safetensors.")],
+    run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
     images:Annotated[list[Path], typer.Argument(help='Photos.')],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
 ):

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from .data import DataError, open_photo
+from .export import Artefact
 from .model import load_model
 
 # %% ../nbs/07_deploy.ipynb #009ce288
 def find_model(
-    run_or_model:str|Path        # A run's folder, or a model.safetensors
-)->Path:                         # The weights file
+    run_or_model:str|Path        # A run's folder, a model.safetensors or an exported model.onnx
+)->Path:                         # The weights file, or the artefact
     "Where a run keeps its model. ValueError says what is missing."
     path = Path(run_or_model).expanduser()
     if not path.exists(): raise ValueError(f'{run_or_model} is neither a run folder nor a model file')
@@ -29,17 +30,22 @@ def find_model(
 class Predictor:
     "A trained network with its class names and its preprocessing."
     def __init__(self,
-        run_or_model:str|Path,       # A run's folder, or a model.safetensors
+        run_or_model:str|Path,       # A run's folder, a model.safetensors or an exported model.onnx
         device:str='cpu'
     ):
-        self.model, self.classes, self.shape = load_model(find_model(run_or_model))
-        self.device = torch.device(device)
-        self.model.to(self.device)
+        path = find_model(run_or_model)
+        self.artefact = Artefact(path) if path.suffix == '.onnx' else None
+        if self.artefact: self.classes, self.shape = self.artefact.classes, self.artefact.shape
+        else:
+            self.model, self.classes, self.shape = load_model(path)
+            self.device = torch.device(device)
+            self.model.to(self.device)
 
     def predict(self,
         photo:str|Path|bytes         # A file, or the bytes of one. DataError where it cannot be read
     )->dict[str, float]:             # A probability a class
         "How probable each class is."
+        if self.artefact: return self.artefact.predict(photo)
         x = torch.from_numpy(self.shape(open_photo(photo)))[None].to(self.device)
         with torch.inference_mode(): probabilities = self.model(x)[0].double().softmax(0).cpu()
         return dict(zip(self.classes, probabilities.tolist()))

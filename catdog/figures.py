@@ -228,7 +228,9 @@ def plot_calibration(
         for axis, name in zip(_grid(figure, len(names), narrow), names):
             axis.plot([.5, 1], [.5, 1], color=INK, lw=.8, ls=(0, (4, 3)))
             before, after = tables[name]
-            if after is not None: axis.plot(after.confidence, after.accuracy, color=colours[name], lw=1.2, ls=(0, (1, 1.2)))
+            if after is not None:
+                after = after[after.photos >= 5]
+                axis.plot(after.confidence, after.accuracy, color=colours[name], lw=1.2, ls=(0, (1, 1.2)))
             axis.errorbar(before.confidence, before.accuracy, _reach(before), color=colours[name], lw=1.6, elinewidth=.8)
             [points] = axis.plot(before.confidence, before.accuracy, 'o', ms=4.5, color=colours[name])
             tip(points, f"{name}: "+'; '.join(f'says {_percent(r.confidence, 0)}%, right {_percent(r.accuracy, 0)}% of {r.photos}' for r in before.itertuples()))

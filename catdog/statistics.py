@@ -54,6 +54,14 @@ class Tested:
         "Standard deviation of the accuracy over the seeds of each setup; NaN where there is one."
         return self.correct.mean().groupby(self.setup, sort=False).std().reindex(self.setups)
 
+    def seed_variance(self, setup)->float:
+        "Variance of the accuracy over seeds that more photos would not take away; 0 where there is one seed."
+        runs = self.setup.index[self.setup == setup]
+        if len(runs) < 2: return 0.
+        part = self.correct[runs]
+        of_photos = part.var(axis=1).mean()/len(part) if self.same_photos else (part.var()/part.notna().sum()).mean()
+        return max(0., float(self.seed_spread[setup]**2-of_photos))
+
 def gather_correct(
     correct:dict[str, pd.Series],    # For each run: bool, indexed by sha256
     setup:dict[str, str],            # Its setup
@@ -225,11 +233,10 @@ def photos_for_pair(
 )->float:                        # Test photos; infinite where the seeds hide the difference however many photos there are
     "How many test photos would tell two setups apart, with the seeds they have."
     need = abs(pair['difference'])/sum(stats.norm.ppf([1-alpha/2, power]))
-    of_seeds = sum(tested.seed_spread[s]**2/tested.seeds(s) for s in (pair['first'], pair['second']) if tested.seeds(s) > 1)
-    if of_seeds == 0: return photos_needed(pair['difference'], pair['disagreement'], power, alpha)
+    if tested.seeds(pair['first']) == tested.seeds(pair['second']) == 1 and pair['disagreement'] > 0: return photos_needed(pair['difference'], pair['disagreement'], power, alpha)
+    of_seeds = sum(tested.seed_variance(s)/tested.seeds(s) for s in (pair['first'], pair['second']))
     left = need**2-of_seeds
-    of_photos = float((_mean_over_seeds(tested, pair['first'])-_mean_over_seeds(tested, pair['second'])).var())
-    return math.ceil(of_photos/left) if left > 0 else math.inf
+    return math.ceil(max(0., pair['standard_error']**2-of_seeds)*len(tested.correct)/left) if left > 0 else math.inf
 
 # %% ../nbs/05_statistics.ipynb #73397199
 def accuracy_interval(
