@@ -49,12 +49,13 @@ def test_metadata_is_that_of_settings_ini(wheel):
 
 
 def test_requirements_cover_the_imports():
-    "Every package that catdog imports is required in settings.ini"
+    "Every package that catdog imports is required in settings.ini, by itself or by an extra"
     import ast
     import re
     settings = ConfigParser(delimiters=['='], interpolation=None)
     settings.read(ROOT/'settings.ini')
-    required = {re.split(r'[<>=;\s]', line.strip())[0].lower() for line in settings['DEFAULT']['requirements'].splitlines()}
+    keys = [k for k in settings['DEFAULT'] if k.endswith('requirements') and k != 'dev_requirements']
+    required = {re.split(r'[<>=;\s]', line.strip())[0].lower() for k in keys for line in settings['DEFAULT'][k].splitlines()}
     called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'tqdm': 'papermill'}
     for path in (ROOT/'catdog').glob('[a-z]*.py'):
         for node in ast.walk(ast.parse(path.read_text())):
