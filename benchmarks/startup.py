@@ -14,7 +14,7 @@ FASTAI = 'import sys; from fastai.vision.all import load_learner; learn = load_l
 
 def prepare(folder):
     "The same network twice, as fastai and as catdog keep it, and a photo"
-    from catdog.deploy import export_onnx
+    from catdog.export import export_model
     from catdog.model import build_model, save_model
     from catdog.sample import draw_sample
     from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
@@ -23,7 +23,7 @@ def prepare(folder):
     learn.export(folder/'fastai.pkl')
     model, shape, _ = build_model('resnet18', 2, 'none', 224)
     for name in ('model', 'weights'): save_model(folder/f'{name}.safetensors', model, 'resnet18', ['cat', 'dog'], shape)
-    export_onnx(folder/'model.safetensors')
+    export_model(folder/'model.onnx', model, shape, ['cat', 'dog'], folder/'model.safetensors')
     return next((folder/'pets'/'cat').iterdir())
 
 

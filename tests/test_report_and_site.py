@@ -12,20 +12,37 @@ def test_report_opens_without_a_server(report, page):
     page.on('pageerror', lambda e: errors.append(str(e)))
     page.goto((report/'report.html').as_uri())
     assert 'is the most accurate' in page.inner_text('.answer')
-    assert page.locator('svg').count() == 1
-    assert page.locator('table.runs tbody tr').count() == 2
+    assert page.locator('svg').count() >= 6
+    assert page.locator('table.runs').first.locator('tbody tr').count() == 2
     assert not errors and [r for r in requests if not r.startswith('file:')] == []
 
 
 def test_report_sorts_by_a_click(report, page):
     page.goto((report/'report.html').as_uri())
-    header = page.locator('table.runs th', has_text='parameters')
+    table = page.locator('table.runs').first
+    header = table.locator('th', has_text='parameters')
     column = header.evaluate('th => th.cellIndex')
-    values = lambda: [float(row.locator('td').nth(column).inner_text()) for row in page.locator('table.runs tbody tr').all()]
-    header.click()
+    values = lambda: [float(row.locator('td').nth(column).inner_text()) for row in table.locator('tbody tr').all()]
+    header.locator('button').click()
     assert values() == sorted(values()) and len(set(values())) == 2
-    header.click()
+    header.locator('button').click()
     assert values() == sorted(values(), reverse=True)
+
+
+def test_report_tells_numbers_on_hover_and_switches_costs(report, page):
+    page.goto((report/'report.html').as_uri())
+    page.locator('#cost-latency .wide .tip').first.hover()
+    assert 'seed' in page.inner_text('#tip') and page.locator('#tip').evaluate('e => getComputedStyle(e).opacity') != '0'
+    page.locator('.tabs button', has_text='File size').click()
+    assert page.locator('#cost-size').is_visible() and not page.locator('#cost-latency').is_visible()
+
+
+@pytest.mark.parametrize('width', [1280, 390])
+def test_report_fits_its_window(report, page, width):
+    page.set_viewport_size(dict(width=width, height=800))
+    page.goto((report/'report.html').as_uri())
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    assert page.locator('.wide svg').first.is_visible() == (width > 640)
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +62,7 @@ def test_site_has_every_notebook(site):
 def test_site_documents_parameters(site, page):
     errors = []
     page.on('pageerror', lambda e: errors.append(str(e)))
-    page.goto(next(site.glob('*evaluate.html')).as_uri())
+    page.goto(next(site.glob('*quality.html')).as_uri())
     text = page.inner_text('main')
     assert 'wilson_interval' in text and 'Number of photos classified correctly' in text
     page.goto((site/'index.html').as_uri())

@@ -1,0 +1,104 @@
+"""catdog choose and catdog evaluate as a person or a script meets them, on real run folders."""
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import catdog
+
+
+@pytest.fixture
+def copies(tmp_path, runs):
+    "The two finished runs, to be spoiled"
+    return shutil.copytree(runs, tmp_path/'runs')
+
+
+def spoil(folder, name, change):
+    "A copy of a run with its record changed"
+    shutil.copytree(folder, folder.parent/name)
+    record = folder.parent/name/'run.json'
+    record.write_text(change(record.read_text()))
+
+
+def test_choose_answers_a_script(runs):
+    done = catdog('choose', runs, '--max-ms', 1e6, '--delta', 100-1e-9, '--json')
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    costs = {c['setup']: c['latency'] for c in told['candidates']}
+    assert told['decided'] and told['chosen'] == min(costs, key=costs.get) and len(told['sentences']) == 2
+
+
+def test_choose_says_when_it_cannot_know(runs):
+    done = catdog('choose', runs, '--delta', 0, '--by', 'macs')
+    assert done.returncode in (0, 3), done.stderr
+    assert done.returncode == (3 if 'cannot decide' in done.stdout.replace('\n', ' ') else 0)
+    over = catdog('choose', runs, '--max-mb', .001)
+    assert over.returncode == 4 and 'No setup is within the budget' in over.stdout
+
+
+@pytest.mark.parametrize('flags, said', [(('--max-ms', '-5'), 'above 0'), (('--delta', '500'), 'between 0 and 100'), (('--by', 'price'), 'latency, size'), (('--data', 'cars'), 'there are pets')])
+def test_choose_refuses_what_makes_no_sense(runs, flags, said):
+    done = catdog('choose', runs, *flags)
+    assert done.returncode == 2 and said in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_unusable_folders_are_named_and_left_out(copies):
+    good = next(copies.glob('test_resnet*'))
+    spoil(good, 'cut', lambda text: text[:len(text)//2])
+    spoil(good, 'under-way', lambda text: text.replace('"finished"', '"training"'))
+    spoil(good, 'older', lambda text: text.replace('"hardware"', '"machine"'))
+    spoil(good, 'list', lambda text: '[1, 2]')
+    spoil(good, 'double', lambda text: text)
+    shutil.copytree(good, copies/'torn')
+    (copies/'torn'/'predictions.parquet').write_bytes((good/'predictions.parquet').read_bytes()[:300])
+    spoil(good, 'other', lambda text: text.replace('"pool": "', '"pool": "x'))
+    table = pd.read_parquet(copies/'other'/'predictions.parquet')
+    table.assign(sha256='x'+table.sha256).to_parquet(copies/'other'/'predictions.parquet')
+    (copies/'empty').mkdir()
+    done = catdog('choose', copies, '--delta', 50, '--json')
+    assert done.returncode in (0, 3), done.stderr
+    left = json.loads(done.stdout)['left_out']
+    assert {'cut', 'under-way', 'older', 'list', 'torn', 'other'} < set(left) and len(left) == 7
+    assert 'other photos' in left['other'] and "'training'" in left['under-way'] and all(left.values())
+
+
+def test_artefact_answers_as_the_test_did(runs, pets):
+    "From the bytes of each test photo to the probabilities that were measured"
+    from catdog.evaluate import find_by_hash
+    from catdog.artefact import Artefact
+    folder = next(runs.glob('baseline*'))
+    artefact, table = Artefact(folder/'model.onnx'), pd.read_parquet(folder/'predictions.parquet')
+    found = find_by_hash(pets, table.sha256)
+    assert len(found) == len(table)
+    ours = np.stack([artefact.probabilities(found[s]) for s in table.sha256])
+    assert np.abs(ours-table[[f'p_{c}' for c in artefact.classes]].to_numpy()).max() < 5e-3
+
+
+def test_evaluate_adds_to_a_run(copies, tmp_path):
+    from catdog.sample import draw_sample
+    other = draw_sample(tmp_path/'other', n=10, seed=8)
+    run = next(copies.glob('baseline*'))
+    done = catdog('evaluate', run, '--also', other, '--robustness', '--limit', 6)
+    assert done.returncode == 0, done.stderr
+    info = json.loads((run/'run.json').read_text())
+    assert info['also']['other']['photos'] == 10 and len(info['robustness']) == 24
+    (other/'dog').rename(other/'wolf')
+    refused = catdog('evaluate', run, '--also', other)
+    assert refused.returncode == 1 and 'the class wolf, which this run does not know' in refused.stderr
+    idle = catdog('evaluate', run)
+    assert idle.returncode == 2 and 'nothing to do' in idle.stderr
+
+
+def test_export_does_without_the_extra(tmp_path, monkeypatch):
+    "A run goes on, and its record says what to install"
+    from catdog import evaluate, export
+    from catdog.model import build_model, save_model
+    from catdog.sample import draw_picture
+    monkeypatch.setattr(export, 'EXTRA', ('a_package_that_is_not_there',))
+    model, shape, _ = build_model('test_resnet', 2, 'none', image_size=48)
+    save_model(tmp_path/'model.safetensors', model, 'test_resnet', ['cat', 'dog'], shape)
+    draw_picture('cat', 1).save(tmp_path/'cat.jpg')
+    found = evaluate.measure_costs(tmp_path, model, shape, ['cat', 'dog'], [tmp_path/'cat.jpg'])
+    assert "pip install 'catdog-timm[deploy]'" in found['onnx']['note'] and found['latency_ms'] > 0
+    assert not (tmp_path/'model.onnx').exists()
