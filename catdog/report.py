@@ -39,8 +39,9 @@ def answer(
     if rivals:
         nearest = comparison.pair(best.name, rivals[0])
         needed = photos_for_pair(nearest, comparison.tested)
-        more = f'it would take about {_times(needed)} test photos' if math.isfinite(needed) else 'it would take more seeds, not more test photos' if nearest['difference'] else 'they are equally accurate here'
-        text.append(f"These data cannot tell it from {', '.join(rivals)}: to tell it from {rivals[0]}, {_percent(abs(nearest['difference']), 2)} points away, {more}.")
+        if not nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}; {rivals[0]} is exactly as accurate here.")
+        more = f'it would take about {_times(needed)} test photos' if math.isfinite(needed) else 'it would take more seeds, not more test photos'
+        if nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}: to tell it from {rivals[0]}, {_percent(abs(nearest['difference']), 2)} points away, {more}.")
     elif len(rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05, corrected for {len(comparison.pairs)} pairs).')
     return ' '.join(text)
 
