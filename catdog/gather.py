@@ -54,7 +54,7 @@ def read_run(
     if metrics.get('photos') not in (None, len(predictions)): raise ValueError(f"predictions.parquet has {len(predictions)} photos and run.json speaks of {metrics['photos']}: it is half-written, or of another run")
     config, catalogue, onnx, hardware, calibration = info['config'], info['catalogue'], info.get('artefact') or {}, info['hardware'], info.get('calibration') or {}
     trained = sum(n for side, n in catalogue.get('photos', {}).items() if side.startswith('train/'))
-    flat = {**config, **info['resolved'], **timings, **cost, **quality(predictions), 'name': info['name'], 'weights': info['weights']['used'],
+    flat = {**config, **info['resolved'], **timings, **cost, **quality(predictions), 'name': run.folder.name, 'weights': info['weights']['used'],
         'subset': config.get('train_photos') or 0, 'train_photos': trained, 'reviewed': bool(config.get('review')),
         'temperature': calibration.get('temperature'), 'calibration_error_after': calibration.get('calibration_error'),
         'train_wh': timings.get('train_wh'), 'onnx_latency_ms': onnx.get('latency_ms'), 'onnx_latency_p95_ms': onnx.get('latency_p95_ms'), 'onnx_mb': onnx.get('file_mb'), 'onnx_memory_mb': onnx.get('peak_memory_mb'),

@@ -39,8 +39,9 @@ def answer(
     if rivals:
         nearest = comparison.pair(best.name, rivals[0])
         needed = photos_for_pair(nearest, comparison.tested)
-        more = f'it would take about {_times(needed)} test photos' if math.isfinite(needed) else 'it would take more seeds, not more test photos' if nearest['difference'] else 'they are equally accurate here'
-        text.append(f"These data cannot tell it from {', '.join(rivals)}: to tell it from {rivals[0]}, {_percent(abs(nearest['difference']), 2)} points away, {more}.")
+        if not nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}; {rivals[0]} is exactly as accurate here.")
+        more = f'it would take about {_times(needed)} test photos' if math.isfinite(needed) else 'it would take more seeds, not more test photos'
+        if nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}: to tell it from {rivals[0]}, {_percent(abs(nearest['difference']), 2)} points away, {more}.")
     elif len(rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05, corrected for {len(comparison.pairs)} pairs).')
     return ' '.join(text)
 
@@ -193,12 +194,13 @@ summary { cursor: pointer; color: var(--accent); } dl.method dt { font-weight: 6
 """
 
 _SCRIPT = """
-const tip = document.getElementById('tip');
-function show(e) { const t = e.target.closest && e.target.closest('.tip'); if (!t) { tip.style.opacity = 0; return; }
+const tip = document.getElementById('tip'); let told = null;
+function show(e) { told = e.target.closest ? e.target.closest('.tip') : null; place(); }
+function place() { const t = told; if (!t) { tip.style.opacity = 0; return; }
   tip.textContent = t.dataset.tip; tip.style.opacity = 1; const b = t.getBoundingClientRect(), w = tip.offsetWidth, h = tip.offsetHeight;
   tip.style.left = Math.max(6, Math.min(innerWidth-w-6, b.x+b.width/2-w/2))+'px'; tip.style.top = (b.y-h-8 > 0 ? b.y-h-8 : b.bottom+8)+'px'; }
 for (const name of ['pointerover', 'focusin', 'pointerdown']) document.addEventListener(name, show);
-document.addEventListener('scroll', () => tip.style.opacity = 0, true);
+document.addEventListener('scroll', place, true);
 for (const g of document.querySelectorAll('.tip > title')) g.remove();
 for (const tabs of document.querySelectorAll('.tabs')) { const buttons = [...tabs.children];
   for (const b of buttons) b.onclick = () => { for (const o of buttons) { o.setAttribute('aria-selected', o === b); document.getElementById(o.dataset.panel).hidden = o !== b; } }; }

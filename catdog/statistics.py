@@ -165,14 +165,17 @@ def compare_pair(
     "How much better one setup is than another, and how sure that is."
     pair = _common_seeds(tested, first, second)
     drawn = (draws[first]-draws[second]).to_numpy()
-    difference, error = float(pair.accuracy[first]-pair.accuracy[second]), float(drawn.std())
+    difference, least = float(pair.accuracy[first]-pair.accuracy[second]), 1/(len(pair.correct)+2)
+    error = max(float(drawn.std()), least)
     degrees = _degrees_of_freedom(pair, (first, second), float((_mean_over_seeds(pair, first)-_mean_over_seeds(pair, second)).var()/max(1, len(pair.correct))))
     wider = stats.t.ppf((1+level)/2, degrees)/stats.norm.ppf((1+level)/2)
     low, high = difference+(np.percentile(drawn, [50*(1-level), 50*(1+level)])-drawn.mean())*wider
+    reach = least*stats.t.ppf((1+level)/2, degrees)
+    low, high = min(low, difference-reach), max(high, difference+reach)
     two = _two_networks(pair, first, second)
     mcnemar_p = mcnemar_p_value(*two) if two else np.nan
     if two and pair.seeds(first) == pair.seeds(second) == 1: p_value = mcnemar_p
-    else: p_value = float(2*stats.t.sf(abs(difference)/error, degrees)) if error > 0 else float(difference == 0)
+    else: p_value = float(2*stats.t.sf(abs(difference)/error, degrees))
     return dict(first=first, second=second, difference=difference, low=float(low), high=float(high), standard_error=error, degrees=float(degrees),
         disagreement=float((two[0] != two[1].reindex(two[0].index)).mean()) if two else np.nan, p_value=p_value, mcnemar_p=mcnemar_p)
 
