@@ -27,7 +27,7 @@ demo: $(READY)
 	@echo "The comparison, for a browser: $(abspath $(DEMO))/report/report.html"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py

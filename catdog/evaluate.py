@@ -31,12 +31,15 @@ from .run import Run
 # %% ../nbs/04_evaluate.ipynb #73f76385
 def predict_photos(
     model:nn.Module,             # On the device of `loader`
-    loader                       # A `PackedLoader` without shuffling
+    loader,                      # A `PackedLoader` without shuffling
+    tta:bool=False               # Average over the photo and its mirror image
 )->np.ndarray:                   # float64 (n, classes); each row sums to 1
     "A probability a class, for each photo of a loader in order, in float32 arithmetic."
     model.eval()
-    with torch.inference_mode(): logits = torch.cat([model(x.as_subclass(torch.Tensor)).float().cpu() for x, _ in loader])
-    return logits.double().softmax(1).numpy()
+    views = (lambda x: x, lambda x: x.flip(3)) if tta else (lambda x: x,)
+    with torch.inference_mode(): batches = [torch.stack([model(view(x.as_subclass(torch.Tensor))).float().softmax(1) for view in views]).mean(0).double().cpu() for x, _ in loader]
+    probabilities = torch.cat(batches)
+    return (probabilities/probabilities.sum(1, keepdim=True)).numpy()
 
 # %% ../nbs/04_evaluate.ipynb #000901f8
 def _sample_jpegs(paths, n=20):
@@ -66,7 +69,7 @@ def _test(training):
     tables = []
     for side, loader, name in (('valid', 1, 'valid_predictions'), ('test', 2, 'predictions')):
         photos = training.catalogue[training.catalogue.split == side]
-        tables.append(predictions_table(photos, predict_photos(training.model, training.dls[loader]), training.dls.vocab))
+        tables.append(predictions_table(photos, predict_photos(training.model, training.dls[loader], training.config.tta), training.dls.vocab))
         tables[-1].to_parquet(training.run.folder/f'{name}.parquet', index=False)
     return tables
 

@@ -18,6 +18,7 @@ TINY = dict(arch='test_resnet', weights='none', image_size=48, epochs=1, batch_s
 def environment(tmp_path_factory):
     "A cache of the tests' own, and no Hub: what is tested is the road that needs none"
     os.environ.update(CATDOG_CACHE=str(tmp_path_factory.mktemp('cache')), HF_HUB_OFFLINE='1', MPLBACKEND='agg')
+    if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'   # the workers share the cores
     for name in ('WANDB_API_KEY', 'WANDB_MODE'): os.environ.pop(name, None)
 
 
