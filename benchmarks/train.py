@@ -47,7 +47,7 @@ def catdog_epoch(training):
 
 def ready_epoch(training):
     "Images a second of forward, backward and step on one batch again and again, as many as an epoch has"
-    from catdog.finetune import autocast
+    from catdog.device import autocast
     x, y = training.dls.train.one_batch()
     model, opt = training.model.train(), torch.optim.AdamW(training.model.parameters(), 1e-3, fused=True)
     steps, start = len(training.dls.train), time.perf_counter()

@@ -1,0 +1,112 @@
+"""Seconds from a folder of JPEGs, caches empty, to 98% and 99% of the validation photos with tf_efficientnet_lite0: catdog beside fastai's fine_tune and a plain timm loop with the same weights."""
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import torch
+from fastai.callback.core import Callback
+
+from measure import PHOTOS, arguments, report, show, summary, take_turns
+
+ARCH, GOALS = 'tf_efficientnet_lite0', (.98, .99)
+
+
+def reached(curve):
+    "The second at which each goal was first reached, or None; the last second; and the best accuracy, of a curve of (second, accuracy)"
+    return dict({goal: next((s for s, a in curve if a >= goal), None) for goal in GOALS}, end=curve[-1][0], best=max(a for _, a in curve))
+
+
+def as_given(catalogue):
+    "All of train/ for training and all of valid/ to validate on, as the others have it; a few of them stand for a test"
+    catalogue = catalogue.assign(split=catalogue.split.replace({'valid': 'train', 'test': 'valid'}))
+    return pd.concat([catalogue, catalogue[catalogue.split == 'valid'].iloc[::50].assign(split='test')], ignore_index=True)
+
+
+def catdog(data, size):
+    "As `catdog train` does it: photos decoded once, features computed once, the head solved, then everything tuned"
+    from catdog.data import make_catalogue
+    from catdog.finetune import fit, prepare
+    from catdog.run import make_config
+    from catdog.watch import History
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ['CATDOG_CACHE'] = folder
+        curve, add, start = [], History.add, time.perf_counter()
+        def timed_add(self, **row):
+            curve.append((time.perf_counter()-start, row['accuracy']))
+            add(self, **row)
+        History.add = timed_add
+        try:
+            config = make_config(arch=ARCH, data=str(data), image_size=size, runs=folder+'/runs')
+            training = prepare(config, as_given(make_catalogue(config.data)), progress=False)
+            with training.learner.no_bar(), training.learner.no_logging(): fit(training)
+        finally: History.add = add
+    return reached(curve)
+
+
+class Curve(Callback):
+    "Accuracy after each epoch, and when"
+    order = 90
+    def __init__(self, start): self.start, self.points = start, []
+    def after_validate(self):
+        if not self.learn.training: self.points.append((time.perf_counter()-self.start, float(self.recorder.metrics[0].value)))
+
+
+def fastai_fine_tune(data, size):
+    "vision_learner and fine_tune(1), with the weights and the normalisation they were trained with"
+    from catdog.model import build_model
+    from fastai.vision.all import ImageDataLoaders, Normalize, Resize, accuracy, aug_transforms, vision_learner
+    start = time.perf_counter()
+    dls = ImageDataLoaders.from_folder(data, valid='valid', item_tfms=Resize(int(size/.875)), batch_tfms=[*aug_transforms(size=size, min_scale=.75), Normalize.from_stats([.5]*3, [.5]*3)], bs=32, num_workers=2)
+    learn = vision_learner(dls, ARCH, pretrained=False, normalize=False, metrics=accuracy)
+    pretrained, _, _ = build_model(ARCH, 2, 'imagenet', size)
+    learn.model[0].model.load_state_dict({k: v for k, v in pretrained.state_dict().items() if not k.startswith('classifier')}, strict=False)
+    learn.freeze()
+    curve = Curve(start)
+    with learn.no_bar(), learn.no_logging(): learn.fine_tune(1, cbs=[curve])
+    return reached(curve.points)
+
+
+def plain_timm(data, size):
+    "A plain loop over timm's loaders: AdamW at 1e-4, a cosine, three epochs"
+    from catdog.model import build_model
+    from timm.data import create_dataset, create_loader
+    start = time.perf_counter()
+    model, shape, _ = build_model(ARCH, 2, 'imagenet', size)
+    loader = lambda side, train: create_loader(create_dataset('', str(data/side)), (3, size, size), 32, is_training=train, use_prefetcher=False, mean=shape.mean, std=shape.std, interpolation=shape.interpolation, crop_pct=shape.crop_pct, scale=(.35, 1), num_workers=2)
+    train, valid, epochs, curve = loader('train', True), loader('valid', False), 3, []
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs*len(train))
+    for _ in range(epochs):
+        model.train()
+        for x, y in train:
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            schedule.step()
+        model.eval()
+        with torch.inference_mode(): hits = torch.cat([model(x).argmax(1) == y for x, y in valid])
+        curve.append((time.perf_counter()-start, hits.float().mean().item()))
+    return reached(curve)
+
+
+def main():
+    warnings.filterwarnings('ignore')
+    args = arguments(__doc__, image_size=(128, 'side of the square input'), data=(str(PHOTOS.parent), 'folder with train and valid class folders'))
+    if not Path(args.data).is_dir(): raise SystemExit(f'{args.data} is not there: name a folder with train/ and valid/ class folders by --data')
+    contenders = {'catdog': catdog, 'fastai fine_tune(1)': fastai_fine_tune, 'plain timm loop': plain_timm}
+    runs = take_turns({name: (lambda f=f: f(Path(args.data), args.image_size)) for name, f in contenders.items()}, args.repeats)
+    seconds = lambda name, key: [r[key] for r in runs[name]]
+    say = lambda values, digits=0: show(values, digits) if None not in values else f'{sum(v is None for v in values)} of {len(values)} never'
+    rows = [[name, *(say(seconds(name, goal)) for goal in GOALS), say(seconds(name, 'end')), say([100*b for b in seconds(name, 'best')], 1)] for name in contenders]
+    targets = []
+    if None not in seconds('catdog', GOALS[-1]):
+        shares = [a/b for a, b in zip(seconds('catdog', GOALS[-1]), seconds('fastai fine_tune(1)', 'end'))]
+        targets = [('catdog to 99% over fine_tune to its end, median', sorted(shares)[len(shares)//2], .1, False)]
+    report('time_to_accuracy', f'Seconds to an accuracy, {ARCH}, {args.image_size} px', ['', '98%', '99%', 'to the end', 'best accuracy %'], rows, args, targets,
+        figures={name: {str(key): summary([v for v in seconds(name, key) if v is not None]) if any(v is not None for v in seconds(name, key)) else None for key in (*GOALS, 'end', 'best')} for name in contenders})
+
+
+if __name__ == '__main__': main()
