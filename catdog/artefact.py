@@ -45,4 +45,5 @@ class Artefact:
         photo:bytes|str|Path
     )->dict[str, float]:             # A probability a class
         "How probable each class is."
-        return dict(zip(self.classes, self.probabilities(photo).tolist()))
+        probabilities = self.probabilities(photo).astype(np.float64)
+        return dict(zip(self.classes, (probabilities/probabilities.sum()).tolist()))

@@ -16,8 +16,8 @@ import pandas as pd
 from .gather import tested_runs
 from .statistics import Tested, accuracy_interval, chance_of_best, compare_pairs, indistinguishable_groups, resample_accuracies
 
-# %% ../nbs/05_compare.ipynb #5ae22c16
-MEANS = ['balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
+# %% ../nbs/05_compare.ipynb #25d82861
+MEANS = ['raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 MEDIANS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms', 'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb']
 
 def setup_rows(

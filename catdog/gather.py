@@ -18,16 +18,16 @@ from .statistics import Tested, gather_correct
 
 # %% ../nbs/05_gather.ipynb #8bdfce26
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'data', 'train_photos', 'subset', 'reviewed',
-    'accuracy', 'accuracy_low', 'accuracy_high', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after',
+    'accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after',
     'parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms', 'peak_memory_mb', 'file_mb',
     'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy', 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
 
-NOT_OF_THE_SETUP = {'seed', 'runs', 'rerun', 'wandb', 'device', 'data', 'train_photos', 'review', 'precision'}
+NOT_OF_THE_SETUP = {'seed', 'runs', 'rerun', 'wandb', 'device', 'data', 'train_photos', 'review', 'precision', 'processes', 'checkpoint_minutes'}
 
 def _setup_settings(info):
     "The settings that make a setup, as resolved"
     settings = {**{name: field.default for name, field in RunConfig.model_fields.items()}, **info['config']}
-    settings.update({name: info['resolved'][name] for name in ('recipe', 'epochs', 'lr', 'augmentation') if name in info['resolved']})
+    settings.update({name: info['resolved'][name] for name in ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms') if name in info['resolved']})
     used = info['weights']['used']
     settings['weights'] = f"{used}:{info['weights'].get('source', '')}" if used == 'file' else used
     return {name: value for name, value in settings.items() if name not in NOT_OF_THE_SETUP}
@@ -55,7 +55,7 @@ def read_run(
     config, catalogue, onnx, hardware, calibration = info['config'], info['catalogue'], info.get('artefact') or {}, info['hardware'], info.get('calibration') or {}
     trained = sum(n for side, n in catalogue.get('photos', {}).items() if side.startswith('train/'))
     flat = {**config, **info['resolved'], **timings, **cost, **quality(predictions), 'name': run.folder.name, 'weights': info['weights']['used'],
-        'subset': config.get('train_photos') or 0, 'train_photos': trained, 'reviewed': bool(config.get('review')),
+        'subset': config.get('train_photos') or 0, 'train_photos': trained, 'reviewed': bool(config.get('review')), 'raw_accuracy': metrics.get('raw_accuracy'), 'accuracy_without_leaks': metrics.get('accuracy_without_leaks'),
         'temperature': calibration.get('temperature'), 'calibration_error_after': calibration.get('calibration_error'),
         'train_wh': timings.get('train_wh'), 'onnx_latency_ms': onnx.get('latency_ms'), 'onnx_latency_p95_ms': onnx.get('latency_p95_ms'), 'onnx_mb': onnx.get('file_mb'), 'onnx_memory_mb': onnx.get('peak_memory_mb'),
         'test_id': _test_id(predictions), 'pool': f"{catalogue['pool']} {config.get('test_fraction')}" if catalogue.get('pool') else '',

@@ -61,6 +61,7 @@ def display_table(
     table = pd.DataFrame({
         'model': r.index, 'weights': r.weights.map(_weights_name), 'seeds': r.seeds, 'pixels': r.image_size, 'train photos': _number(r.train_photos, '{:,.0f}'),
         'accuracy %': r.accuracy.map(_percent), '95% interval': [f'{_percent(a)} to {_percent(b)}' for a, b in zip(r.accuracy_low, r.accuracy_high)],
+        'before review %': _number(100*r.raw_accuracy, '{:.1f}'), 'without leaks %': _number(100*r.accuracy_without_leaks, '{:.1f}'),
         'seed spread': _number(100*r.seed_spread, '{:.2f}'), 'behind best': _number(100*r.behind_best, '{:.2f}'), 'p, same as best': _p(r.p_holm), 'group': r.groups, 'best in % of draws': _number(100*r.chance_of_best, '{:.0f}'),
         'log loss': _number(r.log_loss, '{:.3f}'), 'ROC AUC': _number(r.roc_auc, '{:.4f}'), 'F1': _number(r.f1, '{:.3f}'), 'ECE %': _number(100*r.calibration_error, '{:.1f}'), 'ECE %, mended': _number(100*r.calibration_error_after, '{:.1f}'),
         'latency (ms)': _number(latency(r), '{:.1f}'), 'p95 (ms)': _number(r.onnx_latency_p95_ms if onnx else r.latency_p95_ms, '{:.1f}'), 'torch latency (ms)': _number(r.latency_ms if onnx else [None]*len(r), '{:.1f}'),

@@ -79,3 +79,22 @@ def page():
         browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
         yield browser.new_page(viewport=dict(width=1280, height=900))
         browser.close()
+
+
+@pytest.fixture
+def bucket():
+    "An S3 server on loopback, empty but for the bucket `pets`"
+    import urllib.request
+    import s3fs
+    from moto.server import ThreadedMotoServer
+    server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f'http://{host}:{port}/moto-api/reset', method='POST'), timeout=30)   # its buckets outlive a server in one process
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in dict(AWS_ACCESS_KEY_ID='test', AWS_SECRET_ACCESS_KEY='test', AWS_DEFAULT_REGION='us-east-1', AWS_ENDPOINT_URL=f'http://{host}:{port}').items(): patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        store = s3fs.S3FileSystem()
+        store.mkdir('pets')
+        yield store
+    server.stop()

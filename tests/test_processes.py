@@ -55,7 +55,7 @@ def test_two_processes_train_as_one(tmp_path, pets):
         [folder] = (tmp_path/str(processes)).iterdir()
         runs.append(json.loads((folder/'run.json').read_text()))
         histories.append(pd.read_csv(folder/'history.csv'))
-        assert sorted(p.name for p in folder.iterdir()) == ['history.csv', 'model.safetensors', 'predictions.parquet', 'run.json', 'train.ipynb']
+        assert sorted(p.name for p in folder.iterdir()) == ['history.csv', 'model.onnx', 'model.safetensors', 'predictions.parquet', 'run.json', 'train.ipynb', 'valid_predictions.parquet']
     pd.testing.assert_frame_equal(*histories, rtol=1e-4)
     assert [r['metrics']['photos'] for r in runs] == [12, 12] and runs[0]['metrics']['accuracy'] == runs[1]['metrics']['accuracy']
 

@@ -9,7 +9,7 @@ needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason='the 2,500 photos 
 
 
 def accuracy(tmp_path, **settings):
-    done = catdog('train', *options(dict(data=PHOTOS, runs=tmp_path, recipe='frozen', image_size=128, **settings)), timeout=600)
+    done = catdog('train', *options(dict(data=PHOTOS, runs=tmp_path, recipe='frozen', image_size=128, train_photos=800, **settings)), timeout=600)
     assert done.returncode == 0, done.stderr
     info = json.loads(next(tmp_path.glob('*/run.json')).read_text())
     assert info['metrics']['photos'] == 500 and info['catalogue']['photos']['test/cat'] == 250

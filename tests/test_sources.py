@@ -169,22 +169,6 @@ def test_huggingface_data_set(pets, cache, tmp_path):
     with pytest.raises(DataError, match='no column of images'): fetch_huggingface(str(tmp_path/'hub'), False)
 
 
-@pytest.fixture(scope='module')
-def bucket():
-    "moto's S3 on loopback"
-    from moto.server import ThreadedMotoServer
-    server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in dict(AWS_ENDPOINT_URL=f'http://127.0.0.1:{server._server.server_port}', AWS_ACCESS_KEY_ID='test', AWS_SECRET_ACCESS_KEY='test', AWS_DEFAULT_REGION='us-east-1').items(): patch.setenv(name, value)
-        import s3fs
-        s3fs.S3FileSystem.clear_instance_cache()
-        fs = s3fs.S3FileSystem()
-        fs.mkdir('pets')
-        yield fs
-    server.stop()
-
-
 def test_prefix_of_a_bucket(bucket, pets, cache):
     bucket.put(str(pets), 'pets/photos', recursive=True)
     photos = find_photos('s3://pets/photos')

@@ -99,35 +99,18 @@ def test_interrupted_and_killed_sweeps_go_on(tmp_path, pets):
     assert processes_of(runs) == []
 
 
-@pytest.fixture
-def bucket():
-    "An S3 server on loopback, with a bucket"
-    from moto.server import ThreadedMotoServer
-    import s3fs
-    server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    patch = pytest.MonkeyPatch()
-    for name, value in dict(AWS_ACCESS_KEY_ID='test', AWS_SECRET_ACCESS_KEY='test', AWS_DEFAULT_REGION='us-east-1', AWS_ENDPOINT_URL=f'http://{host}:{port}').items(): patch.setenv(name, value)
-    store = s3fs.S3FileSystem(skip_instance_cache=True)
-    store.mkdir('pets')
-    yield store
-    patch.undo()
-    server.stop()
-
-
 def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
     command = settings(data=pets, runs='s3://pets/runs', epochs=2)
     done = catdog('sweep', *command, 'hydra/launcher=ray', cwd=tmp_path)
     assert done.returncode == 0 and '1 finished' in done.stderr, done.stderr
     names = {p.split('/')[-1] for p in bucket.find('pets/runs')}
-    assert names == {'run.json', 'history.csv', 'predictions.parquet', 'model.safetensors', 'train.ipynb', 'train.log'}
+    assert names == {'run.json', 'history.csv', 'predictions.parquet', 'model.safetensors', 'train.ipynb', 'train.log', 'model.onnx', 'valid_predictions.parquet'}
     assert list(tmp_path.iterdir()) == []
 
     from catdog.sweep import read_sweep, unfinished
     assert unfinished(read_sweep(command).configs) == []
     from catdog.bucket import fetch_runs
-    from catdog.compare import read_runs
+    from catdog.gather import read_runs
     assert list(read_runs(fetch_runs('s3://pets/runs'))[0].arch) == ['test_resnet']
 
 

@@ -38,5 +38,6 @@ def test_progress_reaches_papermills_own_stderr(tmp_path, pets):
 def test_papermill_compares(tmp_path, runs):
     done = run(BIN/'papermill', ROOT/'nbs'/'compare.ipynb', tmp_path/'out.ipynb', '-p', 'runs', runs, '-p', 'out', tmp_path/'report')
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path/'report').iterdir()) == ['comparison.csv', 'comparison.md', 'report.html']
-    assert set(pd.read_csv(tmp_path/'report'/'comparison.csv').arch) == {'test_resnet', 'baseline'}
+    written = {p.name for p in (tmp_path/'report').iterdir()}
+    assert written >= {'report.html', 'comparison.md', 'choice.json', *(f'{name}.{kind}' for name in ('comparison', 'runs', 'pairs') for kind in ('csv', 'parquet'))}
+    assert set(pd.read_csv(tmp_path/'report'/'runs.csv').arch) == {'test_resnet', 'baseline'}
