@@ -1,6 +1,7 @@
 """What the tests share: the checkout, its commands, a small drawn data set, and an environment that reaches no network."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,11 @@ def run(*command, timeout=300, **kwargs):
 def catdog(*arguments, **kwargs):
     "The catdog command"
     return run(BIN/'catdog', *arguments, **kwargs)
+
+
+def take_interrupts():
+    "For `preexec_fn`: a shell that runs in the background has its children ignore Ctrl-C"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def options(settings):

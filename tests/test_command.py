@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, TINY, catdog, options
+from conftest import BIN, ROOT, TINY, catdog, options, take_interrupts
 
 
 def test_help_imports_nothing_heavy():
@@ -94,7 +94,7 @@ def test_compare_without_runs(tmp_path):
 
 def test_interrupt_leaves_a_run_that_is_marked(tmp_path, pets):
     settings = {**TINY, 'epochs': 500, 'data': pets, 'runs': tmp_path/'runs'}
-    process = subprocess.Popen([str(c) for c in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([str(c) for c in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
     deadline = time.monotonic()+240
     while not list((tmp_path).glob('runs/*/history.csv')) and time.monotonic() < deadline: time.sleep(.2)
     process.send_signal(signal.SIGINT)

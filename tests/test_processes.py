@@ -8,7 +8,7 @@ import time
 import pandas as pd
 import psutil
 import pytest
-from conftest import BIN, ROOT, TINY, catdog, options, run
+from conftest import BIN, ROOT, TINY, catdog, options, run, take_interrupts
 
 # Batch norms of a share see other statistics than those of the batch, so the comparisons are on a network without
 SETTINGS = {**TINY, 'arch': 'test_convnext', 'epochs': 2, 'optimizer': 'sgd', 'lr': .05}
@@ -62,7 +62,7 @@ def test_two_processes_train_as_one(tmp_path, pets):
 
 def test_workers_end_with_the_command(tmp_path, pets):
     settings = {**SETTINGS, 'epochs': 5000, 'data': pets, 'runs': tmp_path/'runs', 'processes': 2}
-    command = subprocess.Popen([str(x) for x in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True)
+    command = subprocess.Popen([str(x) for x in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
     for line in command.stderr:
         if 'epoch 2/5000' in line: break
     family = psutil.Process(command.pid).children(recursive=True)
