@@ -17,7 +17,7 @@ $(READY): settings.ini setup.py pyproject.toml
 TRAIN = HF_HUB_OFFLINE=1 $(BIN)/catdog train --runs $(DEMO)/runs
 
 demo: $(READY)
-	$(TRAIN) --image-size 96 --arch baseline --epochs 10
+	$(TRAIN) --image-size 96 --arch baseline --epochs 7
 	$(TRAIN) --image-size 96 --arch convnext_atto --weights none --epochs 8
 	$(TRAIN) --image-size 96 --arch mobilenetv3_small_100 --weights none --epochs 12
 	$(TRAIN) --image-size 96 --arch resnet18 --weights none --epochs 8
