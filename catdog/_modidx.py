@@ -345,6 +345,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'catdog.finetune._fit_head': ('finetune.html#_fit_head', 'catdog/finetune.py'),
                                  'catdog.finetune._interrupted': ('finetune.html#_interrupted', 'catdog/finetune.py'),
                                  'catdog.finetune._make_learner': ('finetune.html#_make_learner', 'catdog/finetune.py'),
+                                 'catdog.finetune._score_layer': ('finetune.html#_score_layer', 'catdog/finetune.py'),
                                  'catdog.finetune._train': ('finetune.html#_train', 'catdog/finetune.py'),
                                  'catdog.finetune.fit': ('finetune.html#fit', 'catdog/finetune.py'),
                                  'catdog.finetune.prepare': ('finetune.html#prepare', 'catdog/finetune.py'),

@@ -6,10 +6,9 @@
 __all__ = ['StepSeed', 'batch_norms', 'FrozenNorms', 'GradualUnfreezing', 'SoftCrossEntropy', 'MixImages', 'Erase', 'Accumulate',
            'plain_model', 'AverageWeights', 'KeepBest', 'average_with', 'StopEarly']
 
-# %% ../nbs/03_callbacks.ipynb #53848606
+# %% ../nbs/03_callbacks.ipynb #b8154d0b
 import math
 
-import numpy as np
 import torch
 from fastai.callback.core import Callback, CancelBatchException, CancelFitException
 from fastai.losses import CrossEntropyLossFlat

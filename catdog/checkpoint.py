@@ -14,7 +14,6 @@ from fastai.callback.core import Callback, CancelBatchException, CancelEpochExce
 from fastai.callback.schedule import Learner   # the Learner with its fit_one_cycle and lr_find
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import nn
 
 from .callbacks import plain_model
 from .processes import rank
@@ -118,7 +117,7 @@ class Checkpoint(Callback):
 
     def after_batch(self):
         "Within a long epoch; not between the batches of one step"
-        if not self.training or self.iter+1 >= self.n_iter or time.monotonic()-self.written < self.every: return
+        if not self.training or self.iter < self.skip or self.iter+1 >= self.n_iter or time.monotonic()-self.written < self.every: return
         if any(p.grad is not None for p in self.model.parameters()): return
         self.save(self.epoch, self.iter+1)
 

@@ -9,7 +9,6 @@ __all__ = ['COSTS', 'costs', 'behind_best', 'photos_to_decide', 'Choice', 'choos
 import math
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 

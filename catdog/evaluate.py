@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['predict_photos', 'measure_costs', 'evaluate_run', 'find_by_hash', 'match_classes', 'test_on', 'evaluate_folder']
 
-# %% ../nbs/04_evaluate.ipynb #d6aabe68
-import hashlib, warnings
+# %% ../nbs/04_evaluate.ipynb #ef160154
 from functools import partial
 from pathlib import Path
 
@@ -98,11 +97,8 @@ def find_by_hash(
     hashes                       # sha256
 )->dict[str, Path]:              # Those that are there
     "Where photos lie on this machine."
-    wanted, found = set(hashes), {}
-    for path in find_photos(data).path:
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        if digest in wanted: found[digest] = Path(path)
-    return found
+    photos = audit_photos(find_photos(data))   # which remembers the hashes of files it has seen
+    return {photo.sha256: Path(photo.path) for photo in photos[photos.sha256.isin(set(hashes))].itertuples()}
 
 def _test_photos(run, data):
     "The run's test photos as they lie on this machine. DataError where most are not there"

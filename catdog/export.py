@@ -63,7 +63,7 @@ def missing_packages()->list[str]:   # Empty where everything is there
 def _network_graph(model, shape):
     "The network as an ONNX model, exported by torch without its chatter"
     network = _Normalised(copy.deepcopy(model).cpu().float().eval(), shape).to(memory_format=torch.contiguous_format).eval()
-    level, file = logging.root.manager.disable, io.BytesIO()
+    level = logging.root.manager.disable
     try:
         logging.disable(logging.CRITICAL)
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():

@@ -15,11 +15,10 @@ from typing import Callable
 import numpy as np
 import pandas as pd
 
-from .compare import Comparison, exported, latency, pareto_front, size_mb
+from .compare import Comparison, latency, pareto_front, size_mb
 from .curves import Curve, error_at
 from .quality import reliability, with_temperature
 from .run import Run
-from .statistics import Tested
 
 # %% ../nbs/05_figures.ipynb #53d0ee66
 PALETTE = ['#2a7fbf', '#d1495b', '#2e9e6b', '#a06cc4', '#e08e0b', '#159a9a', '#8c7350', '#c2589b', '#6f8a2a', '#71808c']

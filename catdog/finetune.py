@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -27,7 +26,7 @@ from .callbacks import Accumulate, AverageWeights, Erase, FrozenNorms, GradualUn
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .data import Preprocessing, catalogue_id, describe_catalogue, make_catalogue
 from .device import BFloat16, compile_model, describe_hardware, describe_versions, fix_seed, pick_device, pick_precision
-from .features import cached_features, solve_head
+from .features import cached_features, compute_features, solve_head
 from .loading import make_loaders
 from .model import build_model, save_model
 from .optimize import make_optimizer, optimizer_groups, schedule
@@ -121,7 +120,7 @@ def prepare(
 
 def _describe(run, config, resolved, weights, shape, catalogue, seconds, status):
     "The first lines of a run's record"
-    if status == 'prepared': run.update(started=None, error=None, timings={})
+    if status == 'prepared': run.update(started=None, timings={})
     elif run.info['status'] == 'trained': status = 'trained'
     run.update(name=run.folder.name, status=status, config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
         catalogue=describe_catalogue(catalogue), hardware=describe_hardware(), versions=describe_versions(), timings={**run.info.get('timings', {}), 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
@@ -138,6 +137,11 @@ def recording(
         with suppress(OSError): run.update(status='interrupted' if stopped else 'failed', **({} if stopped else dict(error=f'{type(error).__name__}: {error}')))
         raise
 
+def _score_layer(features, labels, weight, bias):
+    "Log loss and accuracy of a last layer on features"
+    logits, labels = torch.as_tensor(features@weight.T+bias), torch.as_tensor(labels)
+    return float(nn.functional.cross_entropy(logits, labels)), float((logits.argmax(1) == labels).double().mean())
+
 def _fit_head(training, history, keep):
     "Solve the last layer on frozen features, put it into the model, and note how good it is"
     model, dls, precision, photos = training.model, training.dls, training.resolved['precision'], training.catalogue
@@ -151,10 +155,9 @@ def _fit_head(training, history, keep):
     with torch.no_grad():
         last.weight.copy_(torch.as_tensor(weight).view_as(last.weight))
         last.bias.copy_(torch.as_tensor(bias))
-    logits = [torch.as_tensor(f@weight.T+bias) for f in (x, valid_x)]
-    losses = [float(nn.functional.cross_entropy(z, torch.as_tensor(t))) for z, t in zip(logits, (y, valid_y))]
-    history.add(epoch=0, phase='head', train_loss=losses[0], valid_loss=losses[1], accuracy=float((logits[1].argmax(1).numpy() == valid_y).mean()), lr=0.)
-    keep.consider(model, losses[1], 0)
+    (train_loss, _), (valid_loss, correct) = _score_layer(x, y, weight, bias), _score_layer(valid_x, valid_y, weight, bias)
+    history.add(epoch=0, phase='head', train_loss=train_loss, valid_loss=valid_loss, accuracy=correct, lr=0.)
+    keep.consider(model, valid_loss, 0)
     return dict(head_seconds=round(time.monotonic()-start, 2), head_images=len(x)+len(valid_x), head_c=c, head_cached=cached)
 
 # %% ../nbs/03_finetune.ipynb #5f255dab
@@ -181,13 +184,12 @@ def training_callbacks(
 
 def _consider_average(training, history, keep):
     "Try the average of the weights before and after fine-tuning as a further candidate"
-    model, valid = training.model, training.dls.valid
+    model = training.model
     average_with(model, keep.start, training.config.wise_ft)
-    model.eval()
-    with torch.inference_mode(): batches = [(model(x.as_subclass(torch.Tensor)).float(), y.as_subclass(torch.Tensor)) for x, y in valid]
-    logits, labels = (torch.cat(part) for part in zip(*batches))
-    loss = float(nn.functional.cross_entropy(logits, labels))
-    history.add(epoch=history.rows[-1]['epoch'], phase='average', valid_loss=loss, accuracy=float((logits.argmax(1) == labels).double().mean()))
+    features, labels = compute_features(model, training.dls.valid, training.resolved['precision'])
+    last = model.get_classifier()
+    loss, correct = _score_layer(features, labels, *(p.detach().cpu().flatten(1).numpy() if p.ndim > 1 else p.detach().cpu().numpy() for p in (last.weight, last.bias)))
+    history.add(epoch=history.rows[-1]['epoch'], phase='average', valid_loss=loss, accuracy=correct)
     keep.consider(model, loss, 'average')
 
 def _train(training, history, progress, timings):
@@ -226,7 +228,7 @@ def fit(
     if run.info['status'] != 'trained' or not model_file.exists():
         with recording(run):
             timings = dict(run.info['timings'])
-            if rank() == 0: run.update(status='training', started=run.info.get('started') or datetime.now(timezone.utc).isoformat(timespec='seconds'))
+            if rank() == 0: run.update(status='training', error=None, started=run.info.get('started') or datetime.now(timezone.utc).isoformat(timespec='seconds'))
             if config.processes > 1 and world_size() == 1: launch_workers(run.folder, config.processes, progress_file())
             else:
                 fix_seed(config.seed)

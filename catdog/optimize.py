@@ -5,9 +5,7 @@
 # %% auto #0
 __all__ = ['optimizer_groups', 'make_optimizer', 'schedule']
 
-# %% ../nbs/03_optimize.ipynb #e80c72b6
-from functools import partial
-
+# %% ../nbs/03_optimize.ipynb #c1045e79
 import numpy as np
 import timm.optim
 import torch

@@ -88,7 +88,7 @@ def _pillow_pixels(image):
 
 def _notes(image, form):
     "What is odd about a file, in words"
-    notes, frames = [], 1
+    notes = []
     if image.mode == 'CMYK': notes.append('CMYK')
     elif image.mode.startswith('I') or image.mode == 'F': notes.append('16-bit' if '16' in image.mode else '32-bit')
     elif image.mode in ('L', 'LA', '1'): notes.append('grey')

@@ -10,7 +10,6 @@ __all__ = ['answer', 'display_table', 'choice_table', 'runs_table', 'markdown_ta
 import base64, html, io, json, math
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from .choose import COSTS, Choice, choose
@@ -19,7 +18,6 @@ from .curves import at_size, check_held_out, crossover, fit_curves, labels_neede
 from .data import open_photo
 from .evaluate import find_by_hash
 from .figures import legend_html, plot_calibration, plot_curves, plot_differences, plot_ranking, plot_robustness, plot_subgroups, plot_tradeoff, setup_colours
-from .quality import take_apart
 from .run import Run
 from .statistics import photos_for_pair
 

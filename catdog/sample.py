@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FUR', 'POSES', 'COLLARS', 'draw_picture', 'draw_sample', 'picture_grid']
 
-# %% ../nbs/00_sample.ipynb #f6559b8f
-import io, math, os, shutil, tempfile
+# %% ../nbs/00_sample.ipynb #6f5bcae0
+import math, os, shutil, tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path

@@ -1,13 +1,11 @@
 """The catdog command as a person meets it: quick help, plain errors, answers as promised."""
 import json
-import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, TINY, catdog, options, take_interrupts
+from conftest import BIN, TINY, catdog, options, take_interrupts
 
 
 def test_help_imports_nothing_heavy():

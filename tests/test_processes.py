@@ -3,12 +3,10 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import psutil
-import pytest
-from conftest import BIN, ROOT, TINY, catdog, options, run, take_interrupts
+from conftest import BIN, TINY, catdog, options, run, take_interrupts
 
 # Batch norms of a share see other statistics than those of the batch, so the comparisons are on a network without
 SETTINGS = {**TINY, 'arch': 'test_convnext', 'epochs': 2, 'optimizer': 'sgd', 'lr': .05}

@@ -1,5 +1,4 @@
 """The report and the site as a reader sees them, in headless Chromium."""
-import subprocess
 import sys
 
 import pytest

@@ -1,6 +1,5 @@
 """The wheel carries all that an installed catdog needs, and works away from the checkout."""
 import json
-import subprocess
 import sys
 import sysconfig
 import venv
