@@ -105,7 +105,9 @@ def measure(folder, photos, size, repeats, cache):
 
 
 def main():
+    from catdog.device import keep_freed_memory
     warnings.filterwarnings('ignore')
+    keep_freed_memory()   # as in every training of catdog
     args = arguments(__doc__, photos=(str(PHOTOS), 'class folders of photos'), sizes=([128, 224], 'sides of the crop, in pixels'))
     folder = find_photos(args.photos)
     files = sorted(folder.rglob('*.jpg'))

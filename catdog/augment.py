@@ -6,7 +6,8 @@
 __all__ = ['N_DRAWS', 'AUGMENTATIONS', 'draw_numbers', 'random_boxes', 'crop_and_resize', 'shift_colours', 'Augmentation',
            'augment']
 
-# %% ../nbs/01_augment.ipynb #7f6a25ad
+# %% ../nbs/01_augment.ipynb #51e19b88
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,16 @@ from PIL import Image, ImageEnhance, ImageOps
 from .data import Preprocessing
 from .packing import resize_pixels
 
-# %% ../nbs/01_augment.ipynb #f061bf70
-N_DRAWS = 28   # Ten areas, ten aspect ratios, two for the place, one for mirroring, three colours, operation and strength
+# %% ../nbs/01_augment.ipynb #6a8f0168
+N_DRAWS = 30   # Ten areas, ten aspect ratios, two for the place, one for mirroring, three colours, two operations and their strengths
+_STEPS = np.arange(1, N_DRAWS+1, dtype=np.uint64)*np.uint64(0x9E3779B97F4A7C15)
+
+def _mix(x):
+    "The finaliser of SplitMix64, on an array of uint64"
+    with np.errstate(over='ignore'):
+        x = (x ^ (x >> np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27)))*np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 def draw_numbers(
     seed:int,                # 0 or more
@@ -24,7 +33,8 @@ def draw_numbers(
     rows:list[int]           # Numbers of the photos
 )->np.ndarray:               # float64 (n, N_DRAWS), uniform in 0..1
     "The chances of a batch's photos in an epoch."
-    return np.stack([np.random.Generator(np.random.Philox(key=[(seed << 32)+epoch, row])).random(N_DRAWS) for row in rows])
+    state = _mix(_mix(np.uint64((seed << 32)+epoch))+np.asarray(rows, np.uint64))
+    return (_mix(state[:, None]+_STEPS) >> np.uint64(11))*2.**-53
 
 # %% ../nbs/01_augment.ipynb #ea7f90a8
 def random_boxes(
@@ -93,13 +103,13 @@ class Augmentation:
     "How training views differ from the photo."
     scale:tuple[float, float]=(.35, 1)   # Share of the photo's area a crop takes
     jitter:float=.2                      # Brightness, contrast and saturation change by a factor within this of 1
-    operations:bool=False                # One of TrivialAugment's operations as well
+    operations:str=''                    # 'trivial' or 'rand': operations of TrivialAugment or RandAugment as well
 
-AUGMENTATIONS = {'none': None, 'light': Augmentation(), 'strong': Augmentation(scale=(.25, 1), operations=True)}
+AUGMENTATIONS = {'none': None, 'light': Augmentation(), 'strong': Augmentation(scale=(.25, 1), operations='trivial'), 'randaugment': Augmentation(scale=(.25, 1), operations='rand')}
 
 def _affine(image, a, b, c, d, e, f): return image.transform(image.size, Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR, fillcolor=(124, 116, 104))
 
-_TRIVIAL = [  # The operations of TrivialAugment Wide, each for a strength from -1 to 1
+_OPERATIONS = [  # Those of TrivialAugment Wide and RandAugment, each for a strength from -1 to 1
     lambda image, s: image,
     lambda image, s: ImageEnhance.Brightness(image).enhance(1+.9*s),
     lambda image, s: ImageEnhance.Contrast(image).enhance(1+.9*s),
@@ -116,7 +126,12 @@ _TRIVIAL = [  # The operations of TrivialAugment Wide, each for a strength from 
     lambda image, s: ImageOps.equalize(image),
 ]
 
-def _trivial(pixels, which, strength): return np.asarray(_TRIVIAL[int(which*len(_TRIVIAL))](Image.fromarray(pixels), 2*strength-1))
+def _operate(pixels, kind, draws):
+    "A view after its random operations"
+    image = Image.fromarray(pixels)
+    steps = [(draws[0], 2*draws[1]-1)] if kind == 'trivial' else [(which, math.copysign(.3, sign-.5)) for which, sign in draws.reshape(2, 2)]
+    for which, strength in steps: image = _OPERATIONS[int(which*len(_OPERATIONS))](image, strength)
+    return np.asarray(image)
 
 def _centre(pixels, shape):
     "What evaluation sees of a packed photo"
@@ -143,6 +158,6 @@ def augment(
     mirrored, factors = (draws[:, 22] < .5).tolist(), 1+how.jitter*(2*draws[:, 23:26]-1)
     for row, photo in enumerate(photos):
         view = crop_and_resize(photo, boxes[row], shape.size, shape.interpolation, mirrored[row])
-        if how.operations: view = _trivial(view, *draws[row, 26:])
+        if how.operations: view = _operate(view, how.operations, draws[row, 26:])
         views[row] = shift_colours(view, *factors[row]) if how.jitter else view
     return views

@@ -103,9 +103,10 @@ def make_catalogue(
     data:str|Path='sample',      # A source, as `catdog.sources.find_photos` takes it
     valid_fraction:float=0.1,    # Share of the training photos set aside to choose by
     test_fraction:float=0.2,     # Share of all photos to report on, where the source gives no test set
-    seed:int=42,                 # Fixes the split
+    split_seed:int=42,           # Fixes the split
     review:str|Path|None=None,   # CSV of verdicts on labels to apply; None applies none
     train_photos:int|None=None,  # How many training photos to use; None takes all
+    seed:int=42,                 # Fixes which they are
     workers:int|None=None,       # Processes that decode; None takes one a core
     progress:bool=False          # Show progress bars
 )->pd.DataFrame:                 # Columns `CATALOGUE`; split is '' where skipped and 'unused' beyond `train_photos`
@@ -117,7 +118,7 @@ def make_catalogue(
     good = catalogue[catalogue.status != 'skipped']
     catalogue['group'] = group_duplicates(good).reindex(catalogue.index).fillna(catalogue.sha256)
     good = catalogue[catalogue.status != 'skipped']
-    catalogue['split'] = assign_splits(good, valid_fraction, test_fraction, seed).reindex(catalogue.index, fill_value='')
+    catalogue['split'] = assign_splits(good, valid_fraction, test_fraction, split_seed).reindex(catalogue.index, fill_value='')
     catalogue = apply_verdicts(catalogue, verdicts) if review else catalogue.assign(given=catalogue.label, verdict='')
     if train_photos is not None:
         train = catalogue[catalogue.split == 'train']

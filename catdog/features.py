@@ -33,30 +33,42 @@ def compute_features(
         labels.append(y.as_subclass(torch.Tensor).cpu())
     return torch.cat(features).numpy(), torch.cat(labels).numpy()
 
-# %% ../nbs/03_features.ipynb #811587c6
-def _features_name(model, photos, shape, precision):
-    text = '\n'.join([f'1 {backbone_hash(model)} {shape} {precision}', *photos.sha256])
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+# %% ../nbs/03_features.ipynb #551f39f2
+def _features_folder(cache, model, shape, precision):
+    text = f'2 {backbone_hash(model)} {shape} {precision}'
+    return Path(cache or cache_folder()/'features')/hashlib.sha256(text.encode()).hexdigest()[:24]
+
+def _read_features(folder, wanted):
+    "Features by hash of the photo, of those that are there"
+    found = {}
+    for file in sorted(folder.glob('*.npz')):
+        with np.load(file, allow_pickle=False) as kept: names, rows = kept['sha256'], kept['features']
+        found.update({name: row for name, row in zip(names.tolist(), rows) if name in wanted})
+    return found
+
+def _keep_features(folder, names, features):
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix='.part', delete=False) as file: np.savez(file, sha256=np.array(names), features=features)
+    os.replace(file.name, Path(file.name).with_suffix('.npz'))
 
 def cached_features(
     model:nn.Module,             # On the device of `loader`
-    loader,                      # A `PackedLoader` without shuffling or augmentation
-    photos,                      # Rows of the catalogue in the order of `loader`
+    sha256:list[str],            # Of the photos' files
+    load,                        # Given places in `sha256`, a loader of those photos: without shuffling or augmentation
     shape,                       # `Preprocessing`: how the network sees them
     precision:str='fp32',
     cache:Path|None=None         # Folder they are kept in; None takes the `features` folder of catdog's cache
-)->tuple[np.ndarray, np.ndarray, bool]:  # float32 (n, features), int (n,) labels, and whether they were there
+)->tuple[np.ndarray, int]:     # float32 (n, features), and how many had to be computed
     "Features of photos, computed unless they were before."
-    cache = Path(cache or cache_folder()/'features')
-    path = cache/f'{_features_name(model, photos, shape, precision)}.npy'
-    if path.exists():
-        features = np.load(path)
-        if len(features) == len(photos): return features, np.asarray(loader.dataset.labels), True
-    features, labels = compute_features(model, loader, precision)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache, suffix='.npy', delete=False) as file: np.save(file, features)
-    os.replace(file.name, path)
-    return features, labels, False
+    folder, names = _features_folder(cache, model, shape, precision), list(sha256)
+    found = _read_features(folder, set(names))
+    first = {name: place for place, name in reversed(list(enumerate(names))) if name not in found}
+    if first:
+        places = sorted(first.values())
+        features, _ = compute_features(model, load(places), precision)
+        _keep_features(folder, [names[i] for i in places], features)
+        found.update(zip((names[i] for i in places), features))
+    return np.stack([found[name] for name in names]), len(first)
 
 # %% ../nbs/03_features.ipynb #9355b955
 def solve_head(

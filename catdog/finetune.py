@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
@@ -25,9 +26,9 @@ from torch import nn
 from .callbacks import Accumulate, AverageWeights, Erase, FrozenNorms, GradualUnfreezing, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopEarly, average_with
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .data import Preprocessing, catalogue_id, describe_catalogue, make_catalogue
-from .device import BFloat16, compile_model, describe_hardware, describe_versions, fix_seed, pick_device, pick_precision
+from .device import BFloat16, compile_model, describe_hardware, describe_versions, fix_seed, keep_freed_memory, pick_device, pick_precision
 from .features import cached_features, compute_features, solve_head
-from .loading import make_loaders
+from .loading import make_loaders, train_shape
 from .model import build_model, save_model
 from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, end_with_notebook, launch_workers, rank, world_size
@@ -106,6 +107,7 @@ def prepare(
     classes, photos_id = sorted(catalogue.label.unique()), catalogue_id(catalogue)
     earlier = {} if config.rerun else _interrupted(run, photos_id)
     if not earlier and rank() == 0: Checkpoint(run.folder/'checkpoint').remove()
+    if device.type == 'cpu': keep_freed_memory()
     fix_seed(config.seed)
     model, shape, weights = build_model(config.arch, len(classes), config.weights, config.image_size, config.mean, config.std, config.fc_layers)
     recipe, resolved = resolve(config, weights['used'])
@@ -146,10 +148,11 @@ def _fit_head(training, history, keep):
     "Solve the last layer on frozen features, put it into the model, and note how good it is"
     model, dls, precision, photos = training.model, training.dls, training.resolved['precision'], training.catalogue
     start = time.monotonic()
-    features = {}
+    features, computed = {}, 0
     for split, loader in (('train', dls.train.new(bs=dls.valid.bs, shuffle=False, drop_last=False, strength='none')), ('valid', dls.valid)):
-        features[split] = cached_features(model, loader, photos[photos.split == split], training.shape, precision)
-    (x, y, cached), (valid_x, valid_y, _) = features['train'], features['valid']
+        features[split], new = cached_features(model, photos.sha256[photos.split == split], loader.new, train_shape(training.shape) if split == 'train' else training.shape, precision)
+        computed += new
+    x, y, valid_x, valid_y = features['train'], np.asarray(dls.train.dataset.labels), features['valid'], np.asarray(dls.valid.dataset.labels)
     weight, bias, c = solve_head(x, y, valid_x, valid_y)
     last = model.get_classifier()
     with torch.no_grad():
@@ -158,7 +161,7 @@ def _fit_head(training, history, keep):
     (train_loss, _), (valid_loss, correct) = _score_layer(x, y, weight, bias), _score_layer(valid_x, valid_y, weight, bias)
     history.add(epoch=0, phase='head', train_loss=train_loss, valid_loss=valid_loss, accuracy=correct, lr=0.)
     keep.consider(model, valid_loss, 0)
-    return dict(head_seconds=round(time.monotonic()-start, 2), head_images=len(x)+len(valid_x), head_c=c, head_cached=cached)
+    return dict(head_seconds=round(time.monotonic()-start, 2), head_images=len(x)+len(valid_x), head_c=c, head_computed=computed)
 
 # %% ../nbs/03_finetune.ipynb #5f255dab
 def training_callbacks(
@@ -246,7 +249,7 @@ def work():
     run = Run(sys.argv[1])
     config = make_config(**run.info['config'])
     config = config.model_copy(update=dict(device=config.device if config.device != 'auto' or not torch.cuda.is_available() else f"cuda:{os.environ.get('LOCAL_RANK', 0)}", rerun=False))
-    training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.seed, config.review, config.train_photos), progress=False)
+    training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.split_seed, config.review, config.train_photos, config.seed), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): fit(training)
     pause_tracking()
 

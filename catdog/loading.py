@@ -133,16 +133,20 @@ class PackedLoader(TfmdDL):
         torch.set_num_threads(torch.get_num_threads())   # the loader's threads take one each, and torch would give later threads as few
 
     def _make_batch(self, rows, epoch, strength):
-        "uint8 (n, 3, size, size) and the labels"
+        "uint8 (n, 3, size, size) and the labels; on a CPU float32, normalised by the thread that made it"
         pixels = torch.empty(len(rows), self.shape.size, self.shape.size, 3, dtype=torch.uint8, pin_memory=self._on_cuda)
         augment([self.dataset.photos[i] for i in rows], self.shape, draw_numbers(self.seed, epoch, rows), strength, out=pixels.numpy())
         images, labels = pixels.permute(0, 3, 1, 2), self.dataset.labels
+        if not self._on_device and [type(t) for t in self.after_batch.fs] == [NormalizePixels]: images = self.after_batch.fs[0].encodes(images)
         if labels is None: return (images,)
         labels = torch.as_tensor(labels[rows])
         return images, labels.pin_memory() if self._on_cuda else labels
 
     @property
     def _on_cuda(self): return self.device is not None and self.device.type == 'cuda'
+
+    @property
+    def _on_device(self): return self.device is not None and self.device.type != 'cpu'
 
     def create_batches(self, samps):
         "Batches in order, made ahead in threads."

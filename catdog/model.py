@@ -106,6 +106,14 @@ def _read_weights(path):
     try: return load_file(path) if Path(path).suffix == '.safetensors' else load_state_dict(str(path), weights_only=True)
     except Exception as error: raise ConfigError(f'weights = {str(path)!r} cannot be read: {error}') from None
 
+# %% ../nbs/02_model.ipynb #0623cd2c
+def _read_expectations(path):
+    "What timm's config.json says of the weights beside it. ConfigError where it cannot be read"
+    try: config = json.loads(path.read_text())
+    except (OSError, ValueError) as error: raise ConfigError(f'weights: {path} cannot be read: {error}') from None
+    told = config.get('pretrained_cfg', config)
+    return {name: told[name] for name in ('input_size', 'mean', 'std', 'crop_pct', 'interpolation') if name in told}
+
 # %% ../nbs/02_model.ipynb #621e1af1
 def _weights_model(arch, n_classes, image_size, weights, fc_layers):
     "A model and what is known of its weights: {'used', 'source', 'note'}"
@@ -113,8 +121,12 @@ def _weights_model(arch, n_classes, image_size, weights, fc_layers):
     if weights == 'none' or arch == 'baseline' and weights == 'auto': return fresh(), dict(used='none', source='', note='')
     if weights not in ('auto', 'imagenet'):
         model, path = fresh(), Path(weights).expanduser()
+        if path.is_dir():
+            if not (path/arch/'config.json').is_file(): return _weights_model(arch, n_classes, image_size, 'auto', fc_layers)
+            path = path/arch/'model.safetensors'
+            model.pretrained_cfg = {**(model.pretrained_cfg or {}), **_read_expectations(path.with_name('config.json'))}
         _load_backbone(model, _read_weights(path), weights)
-        return model, dict(used='file', source=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), note='')
+        return model, dict(used='file', source=path.name if path.stem != 'model' else f'{path.parent.name}/{path.name}', sha256=hashlib.sha256(path.read_bytes()).hexdigest(), note='')
     if arch == 'baseline': raise ConfigError("weights = 'imagenet' do not exist for the baseline: it is trained from scratch (weights = 'none')")
     try:
         model = _hub_model(arch, n_classes, image_size, fc_layers)

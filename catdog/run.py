@@ -35,7 +35,7 @@ class RunConfig(BaseModel):
     data:str = Field('sample', description="'sample', a folder of class folders, a list, an archive, a URL, or a published data set")
     review:str|None = Field(None, description='CSV of verdicts on labels to apply; None applies none')
     train_photos:int|None = Field(None, ge=2, description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
-    weights:str = Field('auto', description="'auto' (pretrained where reachable), 'imagenet', 'none', or a .safetensors or .pth file")
+    weights:str = Field('auto', description="'auto' (pretrained where reachable), 'imagenet', 'none', a .safetensors or .pth file, or a folder of models as timm saves them, by arch")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
     std:Channels|None = Field(None, description="standard deviation the weights expect, likewise")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto', description="'frozen' (head only), 'finetune' (head, then all), 'full' (from scratch); 'auto' goes by the weights")
@@ -54,7 +54,7 @@ class RunConfig(BaseModel):
     norms:Literal['auto', 'frozen', 'batch'] = Field('auto', description="statistics of batch norms: kept as they are, or taken from the batches; 'auto' keeps them when fine-tuning")
     clip:float|None = Field(1., gt=0, description='largest norm of the gradient; None does not clip')
     label_smoothing:float|None = Field(None, ge=0, lt=1, description="share of the target spread over all classes; None takes the recipe's")
-    augmentation:Literal['auto', 'none', 'light', 'strong'] = Field('auto', description="how training photos are varied; 'auto' takes the recipe's")
+    augmentation:Literal['auto', 'none', 'light', 'strong', 'randaugment'] = Field('auto', description="how training photos are varied; 'auto' takes the recipe's")
     mixup:float = Field(0., ge=0, le=10, description='alpha of mixup; 0 is off')
     cutmix:float = Field(0., ge=0, le=10, description='alpha of CutMix; 0 is off')
     erasing:float = Field(0., ge=0, le=1, description='probability of erasing a patch of a training photo')
@@ -68,7 +68,8 @@ class RunConfig(BaseModel):
     precision:Literal['auto', 'fp32', 'bf16', 'fp16'] = Field('auto', description="arithmetic of the training step; 'auto' times fp32 against bf16 (fp16 is for CUDA only)")
     valid_fraction:float = Field(0.1, gt=0, lt=.9, description='share of the training photos set aside to choose by')
     test_fraction:float = Field(0.2, gt=0, lt=.9, description='share of all photos to report on, where the folders give no test set')
-    seed:int = Field(42, ge=0, lt=2**31, description='fixes split, order, augmentation and initialisation')
+    split_seed:int = Field(42, ge=0, lt=2**31, description='fixes which photos are set aside')
+    seed:int = Field(42, ge=0, lt=2**31, description='fixes order, augmentation, initialisation and which photos `train_photos` takes')
     device:str = Field('auto', description="'auto' (CUDA, then MPS, then CPU), or a torch device such as 'cuda:1'")
     processes:int = Field(1, ge=1, le=64, description='processes of this machine that train together, each on its share of a batch')
     checkpoint_minutes:float = Field(5., gt=0, description='in long epochs, minutes between checkpoints; there is one after each epoch')
@@ -125,10 +126,13 @@ def check_optimizer(
 def check_weights(
     weights:str              # As `RunConfig.weights`
 )->str:                      # `weights`
-    "ValueError where it is neither a choice nor a weights file that exists."
+    "ValueError where it is neither a choice nor a weights file or a folder of such that exists."
     choices = ('auto', 'imagenet', 'none')
     if weights in choices: return weights
     path = Path(weights).expanduser()
+    if path.is_dir():
+        if any(path.glob('*/config.json')): return weights
+        raise ValueError('holds no ARCH/config.json: a folder of weights has a folder for each arch, with config.json and model.safetensors as timm saves them')
     if path.suffix in ('.safetensors', '.pth', '.pt', '.bin'):
         if path.is_file(): return weights
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -78,14 +78,18 @@ def _read_sweep(overrides, config_dir):
     if config_dir: search.prepend('command line', _preset_folder(config_dir), SearchPathQuery(provider='schema'))
     hydra = Hydra.create_main_hydra2('sweep', search)
     master = hydra.compose_config('config', overrides, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
-    presets = [f'{name}={value}' for name, value in (master.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *master.hydra.overrides.task])
-    _check_names(parsed)
-    [combinations] = BasicSweeper.split_arguments(parsed, None)
+    combinations = []
+    for grid in OmegaConf.to_container(master).get('grids') or [{}]:
+        presets = [f'{name}={_written(value)}' for name, value in {**(master.hydra.sweeper.params or {}), **grid}.items()]
+        parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *master.hydra.overrides.task])
+        _check_names(parsed)
+        combinations += BasicSweeper.split_arguments(parsed, None)[0]
     context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(master))
     return _distinct(Sweep(master, context, _make_configs(context, master, combinations), combinations))
 
-def _settings(config): return {name: value for name, value in OmegaConf.to_container(config, resolve=True).items() if name != 'hydra'}
+def _written(value): return 'null' if value is None else str(value)
+
+def _settings(config): return {name: value for name, value in OmegaConf.to_container(config, resolve=True).items() if name not in ('hydra', 'grids')}
 
 def _make_configs(context, master, combinations):
     "The runs, or one ConfigError that tells all that is wrong with them"
