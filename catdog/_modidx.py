@@ -456,6 +456,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'catdog.loading._Subset.__getitem__': ('loading.html#_subset.__getitem__', 'catdog/loading.py'),
                                 'catdog.loading._Subset.__init__': ('loading.html#_subset.__init__', 'catdog/loading.py'),
                                 'catdog.loading._Subset.__len__': ('loading.html#_subset.__len__', 'catdog/loading.py'),
+                                'catdog.loading._start_thread': ('loading.html#_start_thread', 'catdog/loading.py'),
                                 'catdog.loading.make_loaders': ('loading.html#make_loaders', 'catdog/loading.py'),
                                 'catdog.loading.train_shape': ('loading.html#train_shape', 'catdog/loading.py')},
             'catdog.model': { 'catdog.model._bare_model': ('model.html#_bare_model', 'catdog/model.py'),

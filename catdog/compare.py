@@ -61,7 +61,7 @@ def find_marks(
     if runs.machine.nunique() > 1: marks.append(f'Measured on {runs.machine.nunique()} machines ({_list(sorted(runs.machine.unique()))}): their times must not be compared.')
     busy = sorted({r.setup for r in runs.itertuples() if r.busy is not None and r.busy > .25})
     if busy: marks.append(f"{'All times' if len(busy) == len(rows) else f'Times of {_list(busy)}'} were taken while other programs used the processor: they are likely too long (catdog evaluate RUN --cost takes them again).")
-    if not tested.same_photos: marks.append('The seed drew the split, so each seed has test photos of its own: setups are compared seed by seed.')
+    if not tested.same_photos: marks.append('Runs have test photos of their own (their split seeds differ): setups are compared seed by seed.')
     single = rows.index[rows.seeds == 1].tolist()
     if single: marks.append(f"{('Each setup has' if len(rows) > 1 else 'There is') if len(single) == len(rows) else _list(single)+(' has' if len(single) == 1 else ' have')} one seed: what is said covers the choice of test photos, not what training anew would change.")
     if runs.version.nunique() > 1: marks.append(f"Made by versions {_list(sorted(map(str, runs.version.unique())))} of catdog.")

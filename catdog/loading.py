@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LabelledPhotos', 'NormalizePixels', 'PackedLoader', 'train_shape', 'make_loaders']
 
-# %% ../nbs/01_loading.ipynb #6427b1ec
-import math
+# %% ../nbs/01_loading.ipynb #8ad29417
+import math, os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +95,11 @@ class NormalizePixels(Transform):
         mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.shape.mean, self.shape.std))
         return (x*std+mean).clamp(0, 1)
 
+def _start_thread():
+    "A thread of the loader: torch's operations are not shared out further, and the network goes first where both want a core"
+    torch.set_num_threads(1)
+    if sys.platform == 'linux': os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)   # of this thread alone, there
+
 class PackedLoader(TfmdDL):
     "A fastai data loader over packed photos."
     def __init__(self,
@@ -152,7 +157,7 @@ class PackedLoader(TfmdDL):
         "Batches in order, made ahead in threads."
         epoch = self.epoch
         strength = 'light' if self.dataset.split_idx == 0 and self.strength == 'none' else self.strength
-        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(self.threads, initializer=_start_thread) as pool:
             shares = (share for batch in self.chunkify(samps) if len(share := list(batch)[self.rank::self.world]))
             for batch in map_ahead(pool, lambda rows: self._make_batch(rows, epoch, strength), shares, ahead=self.threads+2):
                 yield tuple(x.to(self.device, non_blocking=True) for x in batch) if self._on_cuda else batch
