@@ -150,7 +150,7 @@ def write_card(
     progress:bool=False          # Show progress bars
 )->Path:                         # card.html
     "Audit a data set and write all there is to say about it."
-    catalogue = make_catalogue(data, seed=seed, review=review, workers=workers, progress=progress)
+    catalogue = make_catalogue(data, split_seed=seed, review=review, workers=workers, progress=progress)
     attrs = catalogue.attrs
     if issues: catalogue = find_issues(catalogue, workers, progress)
     catalogue.attrs = attrs
