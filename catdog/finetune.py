@@ -49,7 +49,7 @@ class Recipe:
 
 RECIPES = {
     'frozen': Recipe(epochs=0, lr=0., augmentation='none', label_smoothing=0., norms='frozen', solve_head=True),
-    'finetune': Recipe(epochs=2, lr=3e-4, augmentation='light', label_smoothing=0., norms='frozen', solve_head=True),
+    'finetune': Recipe(epochs=2, lr=1e-4, augmentation='light', label_smoothing=0., norms='frozen', solve_head=True),
     'full': Recipe(epochs=40, lr=1e-3, augmentation='light', label_smoothing=.1, norms='batch', solve_head=False),
 }
 
