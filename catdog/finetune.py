@@ -53,7 +53,7 @@ RECIPES = {
     'finetune': Recipe(epochs=2, lr=1e-4, augmentation='light', label_smoothing=0., norms='frozen', solve_head=True),
     'full': Recipe(epochs=40, lr=1e-3, augmentation='light', label_smoothing=.1, norms='batch', solve_head=False),
 }
-FAMILY_LR = {'mobilenetv3': 3e-4, 'efficientnet': 3e-4}   # Of fine-tuning, by the module of timm's that makes the backbone
+FAMILY_LR = {'mobilenetv3': 3e-4, 'efficientnet': 3e-4, 'vgg': 3e-4}   # Of fine-tuning, by the module of timm's that makes the backbone
 
 # %% ../nbs/03_finetune.ipynb #3bf16311
 def resolve(
