@@ -74,11 +74,15 @@ def name_setups(
     table:pd.DataFrame       # Rows of `read_run`
 )->pd.Series:                # A name for each row; the same for runs of one setup
     "Short names that tell setups apart."
-    names = pd.Series('', table.index)
+    names, first = pd.Series('', table.index), ('weights', 'recipe', 'image_size')
     for arch, part in table.groupby('arch', sort=False):
-        settings = part.settings.map(json.loads)
-        varied = [n for n in sorted(set().union(*settings), key=lambda n: (n not in ('weights', 'recipe', 'image_size'), n)) if len({json.dumps(s.get(n)) for s in settings}) > 1]
-        names[part.index] = [' '.join([arch, *(_spell(n, s.get(n)) for n in varied)]) for s in settings]
+        settings = pd.DataFrame([{n: json.dumps(v) for n, v in json.loads(text).items()} for text in part.settings], part.index).fillna('null')
+        kept, told = [], 1
+        for name in sorted((n for n in settings if settings[n].nunique() > 1), key=lambda n: (n not in first, n)):
+            apart = settings.groupby([*kept, name]).ngroups
+            if name in first or apart > told: kept.append(name)   # what only follows from the others is left out
+            told = max(told, apart)
+        names[part.index] = [' '.join([arch, *(_spell(n, json.loads(v)) for n, v in zip(kept, row))]) for row in settings[kept].itertuples(index=False)]
     return names+table.reviewed.map({True: ' reviewed', False: ''})
 
 # %% ../nbs/05_gather.ipynb #c90bcae4
