@@ -58,10 +58,10 @@ def packed_loader(photos, size, cache, jitter=0.):
 def bare_loop(pack, size):
     "Images a second of plain threads that crop from the packed pixels and do nothing else"
     from catdog.augment import crop_and_resize, draw_numbers, random_boxes
-    out, rng, n = np.empty((BATCH*WORKERS, size, size, 3), np.uint8), np.random.default_rng(0), len(pack)
+    out, rng, n = torch.empty((BATCH*WORKERS, 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last), np.random.default_rng(0), len(pack)
     order, boxes, mirrored = rng.permutation(n), random_boxes(*pack.shapes.T, draw_numbers(0, 0, range(n)), SCALE).tolist(), rng.random(n) < .5
     def work(k):
-        for i in range(k, n, WORKERS): out[i % len(out)] = crop_and_resize(pack[order[i]], boxes[order[i]], size, mirror=mirrored[i])
+        for i in range(k, n, WORKERS): out[i % len(out)] = crop_and_resize(pack[order[i]], boxes[order[i]], size, mirror=mirrored[i])[0]
     threads = [threading.Thread(target=work, args=(k,)) for k in range(WORKERS)]
     start = time.perf_counter()
     for thread in threads: thread.start()

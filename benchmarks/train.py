@@ -4,6 +4,7 @@ import time
 import warnings
 from pathlib import Path
 
+import catdog   # before torch: it says how long idle threads of torch spin
 import torch
 from fastai.callback.core import Callback
 

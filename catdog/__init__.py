@@ -1,4 +1,9 @@
 """Which image backbone should I fine-tune, and what will it cost me?"""
+import os
+
+# GNU OpenMP's threads spin for milliseconds after each parallel loop, and take a core from the threads that make the next batch.
+# It reads how long when torch is imported; what the user has set stays.
+if 'OMP_WAIT_POLICY' not in os.environ: os.environ.setdefault('GOMP_SPINCOUNT', '20000')
 
 
 def __getattr__(name):

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['compute_features', 'cached_features', 'solve_head']
 
-# %% ../nbs/03_features.ipynb #4662164b
-import hashlib, os, tempfile
+# %% ../nbs/03_features.ipynb #1146967d
+import hashlib, os, tempfile, time
 from pathlib import Path
 
 import numpy as np
@@ -35,20 +35,20 @@ def compute_features(
 
 # %% ../nbs/03_features.ipynb #551f39f2
 def _features_folder(cache, model, shape, precision):
-    text = f'2 {backbone_hash(model)} {shape} {precision}'
+    text = f'3 {backbone_hash(model)} {shape} {precision}'
     return Path(cache or cache_folder()/'features')/hashlib.sha256(text.encode()).hexdigest()[:24]
 
 def _read_features(folder, wanted):
-    "Features by hash of the photo, of those that are there"
+    "Features, and the seconds they took, by hash of the photo, of those that are there"
     found = {}
     for file in sorted(folder.glob('*.npz')):
-        with np.load(file, allow_pickle=False) as kept: names, rows = kept['sha256'], kept['features']
-        found.update({name: row for name, row in zip(names.tolist(), rows) if name in wanted})
+        with np.load(file, allow_pickle=False) as kept: names, rows, seconds = kept['sha256'], kept['features'], float(kept['seconds'])
+        found.update({name: (row, seconds) for name, row in zip(names.tolist(), rows) if name in wanted})
     return found
 
-def _keep_features(folder, names, features):
+def _keep_features(folder, names, features, seconds):
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix='.part', delete=False) as file: np.savez(file, sha256=np.array(names), features=features)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix='.part', delete=False) as file: np.savez(file, sha256=np.array(names), features=features, seconds=seconds)
     os.replace(file.name, Path(file.name).with_suffix('.npz'))
 
 def cached_features(
@@ -58,17 +58,19 @@ def cached_features(
     shape,                       # `Preprocessing`: how the network sees them
     precision:str='fp32',
     cache:Path|None=None         # Folder they are kept in; None takes the `features` folder of catdog's cache
-)->tuple[np.ndarray, int]:     # float32 (n, features), and how many had to be computed
+)->tuple[np.ndarray, int, float]:  # float32 (n, features), how many had to be computed, and the seconds all of them took, now or when they were
     "Features of photos, computed unless they were before."
     folder, names = _features_folder(cache, model, shape, precision), list(sha256)
     found = _read_features(folder, set(names))
     first = {name: place for place, name in reversed(list(enumerate(names))) if name not in found}
     if first:
         places = sorted(first.values())
+        start = time.monotonic()
         features, _ = compute_features(model, load(places), precision)
-        _keep_features(folder, [names[i] for i in places], features)
-        found.update(zip((names[i] for i in places), features))
-    return np.stack([found[name] for name in names]), len(first)
+        each = (time.monotonic()-start)/len(places)
+        _keep_features(folder, [names[i] for i in places], features, each)
+        found.update({names[i]: (row, each) for i, row in zip(places, features)})
+    return np.stack([found[name][0] for name in names]), len(first), sum(seconds for _, seconds in {name: found[name] for name in names}.values())
 
 # %% ../nbs/03_features.ipynb #9355b955
 def solve_head(

@@ -152,10 +152,11 @@ def _fit_head(training, history, keep):
     "Solve the last layer on frozen features, put it into the model, and note how good it is"
     model, dls, precision, photos = training.model, training.dls, training.resolved['precision'], training.catalogue
     start = time.monotonic()
-    features, computed = {}, 0
+    features, computed, worth = {}, 0, 0.
     for split, loader in (('train', dls.train.new(bs=dls.valid.bs, shuffle=False, drop_last=False, strength='none')), ('valid', dls.valid)):
-        features[split], new = cached_features(model, photos.sha256[photos.split == split], loader.new, train_shape(training.shape) if split == 'train' else training.shape, precision)
-        computed += new
+        features[split], new, seconds = cached_features(model, photos.sha256[photos.split == split], loader.new, train_shape(training.shape) if split == 'train' else training.shape, precision)
+        computed, worth = computed+new, worth+seconds
+    saved = max(0., worth-(time.monotonic()-start))
     x, y, valid_x, valid_y = features['train'], np.asarray(dls.train.dataset.labels), features['valid'], np.asarray(dls.valid.dataset.labels)
     weight, bias, c = solve_head(x, y, valid_x, valid_y)
     last = model.get_classifier()
@@ -165,7 +166,7 @@ def _fit_head(training, history, keep):
     (train_loss, _), (valid_loss, correct) = _score_layer(x, y, weight, bias), _score_layer(valid_x, valid_y, weight, bias)
     history.add(epoch=0, phase='head', train_loss=train_loss, valid_loss=valid_loss, accuracy=correct, lr=0.)
     keep.consider(model, valid_loss, 0)
-    return dict(head_seconds=round(time.monotonic()-start, 2), head_images=len(x)+len(valid_x), head_c=c, head_computed=computed)
+    return dict(head_seconds=round(time.monotonic()-start, 2), head_saved=round(saved, 2), head_images=len(x)+len(valid_x), head_c=c, head_computed=computed)
 
 # %% ../nbs/03_finetune.ipynb #5f255dab
 def training_callbacks(
@@ -221,7 +222,7 @@ def _train(training, history, progress, timings):
 
 def _finish_training(training, timings):
     "Write the trained weights and take the checkpoint away"
-    timings['train_seconds'] = round(timings.get('head_seconds', 0)+timings.get('fit_seconds', 0), 2)
+    timings['train_seconds'] = round(sum(timings.get(part, 0) for part in ('head_seconds', 'head_saved', 'fit_seconds')), 2)
     save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
     training.run.update(status='trained', timings=timings)
     Checkpoint(training.run.folder/'checkpoint').remove()

@@ -56,7 +56,7 @@ def photo_features(
     model, shape, used = build_model(arch, len(classes), weights, image_size)
     if used['used'] == 'none': raise DataError(f'{arch} has no pretrained weights here, and one that has learned nothing has no judgement: give --weights a file, or an arch whose weights can be reached')
     model = model.eval().to(memory_format=torch.channels_last)
-    features, _ = cached_features(model, photos.sha256, lambda places: _batches(photos.path.iloc[places].tolist(), shape, progress=progress), shape)
+    features, *_ = cached_features(model, photos.sha256, lambda places: _batches(photos.path.iloc[places].tolist(), shape, progress=progress), shape)
     return photos, np.searchsorted(classes, photos.label), features
 
 def judge_features(

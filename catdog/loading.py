@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LabelledPhotos', 'NormalizePixels', 'PackedLoader', 'train_shape', 'make_loaders']
 
-# %% ../nbs/01_loading.ipynb #8ad29417
-import math, os, sys, threading
+# %% ../nbs/01_loading.ipynb #6427b1ec
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from fastai.data.transforms import Category
 from fastai.torch_core import TensorCategory, TensorImage
 from fasttransform import Pipeline, Transform
 
-from .augment import AUGMENTATIONS, Augmentation, augment, draw_numbers
+from .augment import Augmentation, augment, draw_numbers, normalize
 from .data import Preprocessing, open_photo
 from .packing import DirectPhotos, PackedPhotos, map_ahead, pack_photos, usable_cores
 
@@ -73,22 +73,11 @@ class LabelledPhotos:
 class NormalizePixels(Transform):
     "uint8 pixels (n, 3, size, size) to normalised float32, on whatever device they are; anything else stays as it is."
     order = 99
-    def __init__(self, shape): self.shape, self._constants = shape, {}
-
-    def _factors(self, device):
-        "What a row of pixels, three channels each, is multiplied by and what is added then"
-        if device not in self._constants:
-            mean, std = (np.tile(np.float32(v), self.shape.size) for v in (self.shape.mean, self.shape.std))
-            self._constants[device] = [torch.as_tensor(v, device=device) for v in (1/(255*std), -mean/std)]
-        return self._constants[device]
+    def __init__(self, shape): self.shape = shape
 
     def encodes(self, x:torch.Tensor):
         if x.dtype != torch.uint8: return x
-        images = x.float().contiguous(memory_format=torch.channels_last)
-        rows = images.permute(0, 2, 3, 1).view(-1, 3*self.shape.size)
-        factor, shift = self._factors(x.device)
-        torch.addcmul(shift, rows, factor, out=rows)
-        return images
+        return normalize(x, self.shape, torch.empty_like(x, dtype=torch.float32, memory_format=torch.channels_last))
 
     def decodes(self, x:torch.Tensor):
         if x.ndim != 4: return x
@@ -96,9 +85,8 @@ class NormalizePixels(Transform):
         return (x*std+mean).clamp(0, 1)
 
 def _start_thread():
-    "A thread of the loader: torch's operations are not shared out further, and the network goes first where both want a core"
+    "A thread of the loader: torch's operations are not shared out further"
     torch.set_num_threads(1)
-    if sys.platform == 'linux': os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)   # of this thread alone, there
 
 class PackedLoader(TfmdDL):
     "A fastai data loader over packed photos."
@@ -137,14 +125,20 @@ class PackedLoader(TfmdDL):
         self.epoch += 1
         torch.set_num_threads(torch.get_num_threads())   # the loader's threads take one each, and torch would give later threads as few
 
-    def _make_batch(self, rows, epoch, strength):
-        "uint8 (n, 3, size, size) and the labels; on a CPU float32, normalised by the thread that made it"
-        pixels = torch.empty(len(rows), self.shape.size, self.shape.size, 3, dtype=torch.uint8, pin_memory=self._on_cuda)
-        augment([self.dataset.photos[i] for i in rows], self.shape, draw_numbers(self.seed, epoch, rows), strength, out=pixels.numpy())
-        images, labels = pixels.permute(0, 3, 1, 2), self.dataset.labels
-        if not self._on_device and [type(t) for t in self.after_batch.fs] == [NormalizePixels]: images = self.after_batch.fs[0].encodes(images)
-        if labels is None: return (images,)
-        labels = torch.as_tensor(labels[rows])
+    def _views(self, rows, epoch, strength, out):
+        "The photos of some rows as the network sees them, written to `out`"
+        augment([self.dataset.photos[i] for i in rows], self.shape, draw_numbers(self.seed, epoch, rows), strength, out)
+
+    def _make_batch(self, rows, epoch, strength, pool=None):
+        "Images (n, 3, size, size), channels last, and labels; made in parts by the threads of a pool if one is given"
+        as_given = self._on_device or [type(t) for t in self.after_batch.fs] != [NormalizePixels]
+        images = torch.empty(len(rows), self.shape.size, self.shape.size, 3, dtype=torch.uint8 if as_given else torch.float32, pin_memory=self._on_cuda).permute(0, 3, 1, 2)
+        if pool is None: self._views(rows, epoch, strength, images)
+        else:
+            share = math.ceil(len(rows)/self.threads)
+            for part in [pool.submit(self._views, rows[i:i+share], epoch, strength, images[i:i+share]) for i in range(0, len(rows), share)]: part.result()
+        if self.dataset.labels is None: return (images,)
+        labels = torch.as_tensor(self.dataset.labels[rows])
         return images, labels.pin_memory() if self._on_cuda else labels
 
     @property
@@ -154,13 +148,15 @@ class PackedLoader(TfmdDL):
     def _on_device(self): return self.device is not None and self.device.type != 'cpu'
 
     def create_batches(self, samps):
-        "Batches in order, made ahead in threads."
+        "Batches in order, made in threads: ahead for another device, each when it is asked for on a CPU."
         epoch = self.epoch
         strength = 'light' if self.dataset.split_idx == 0 and self.strength == 'none' else self.strength
         with ThreadPoolExecutor(self.threads, initializer=_start_thread) as pool:
             shares = (share for batch in self.chunkify(samps) if len(share := list(batch)[self.rank::self.world]))
-            for batch in map_ahead(pool, lambda rows: self._make_batch(rows, epoch, strength), shares, ahead=self.threads+2):
-                yield tuple(x.to(self.device, non_blocking=True) for x in batch) if self._on_cuda else batch
+            if not self._on_device: yield from (self._make_batch(rows, epoch, strength, pool) for rows in shares)
+            else:
+                for batch in map_ahead(pool, lambda rows: self._make_batch(rows, epoch, strength), shares, ahead=self.threads+2):
+                    yield tuple(x.to(self.device, non_blocking=True) for x in batch) if self._on_cuda else batch
 
     def _show(self, images, titles, max_n, ctxs):
         import matplotlib.pyplot as plt

@@ -36,11 +36,11 @@ def resize_pixels(
     height:int, width:int,       # To resize to, in pixels
     interpolation:str='bicubic', # A key of `TORCH_RESAMPLING`
     mirror:bool=False            # Left becomes right
-)->np.ndarray:                   # uint8 (height, width, 3)
+)->torch.Tensor:                 # uint8 (1, 3, height, width), channels last
     "Antialiased resizing by torch, which works on uint8 with the processor's vector instructions."
     x = torch.from_numpy(np.require(pixels, requirements='W'))[None].permute(0, 3, 1, 2)   # channels last, which torch need not unpack
     if mirror: x = x.flip(-1)
-    return interpolate(x, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)[0].permute(1, 2, 0).numpy()
+    return interpolate(x, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)
 
 def _decode(data, short_side):
     "Pixels of a photo whose short side may shrink to `short_side`: RGB, upright"
@@ -55,7 +55,8 @@ def _shrink(path, shape):
     "A photo for training: its short side is at most `shape.short_side`"
     pixels = _decode(Path(path).read_bytes(), shape.short_side)
     short = min(pixels.shape[:2])
-    return pixels if short <= shape.short_side else resize_pixels(pixels, *(shape.short_side*side//short for side in pixels.shape[:2]), shape.interpolation)
+    if short <= shape.short_side: return pixels
+    return resize_pixels(pixels, *(shape.short_side*side//short for side in pixels.shape[:2]), shape.interpolation)[0].permute(1, 2, 0).numpy()
 
 def read_pixels(
     path:str|Path,               # A file

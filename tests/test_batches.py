@@ -36,7 +36,7 @@ def learner(dls, tmp_path, **kwargs): return Learner(dls, Tiny(), loss_func=Cros
 
 def test_views_have_torchvisions_statistics():
     photo, n = np.array(draw_picture('cat', 3)), 1500
-    ours = torch.from_numpy(augment([photo]*n, SHAPE, draw_numbers(0, 0, range(n)), Augmentation((.35, 1), .2))).permute(0, 3, 1, 2).float()
+    ours = augment([photo]*n, SHAPE, draw_numbers(0, 0, range(n)), Augmentation((.35, 1), .2)).float()
     torch.manual_seed(0)
     transform = v2.Compose([v2.RandomResizedCrop(32, (.35, 1), interpolation=v2.InterpolationMode.BICUBIC, antialias=True), v2.RandomHorizontalFlip(), v2.ColorJitter(.2, .2, .2)])
     image = torch.from_numpy(photo).permute(2, 0, 1)
