@@ -1,12 +1,6 @@
-"""The audit beside a bare Pillow loop with the same workers, a second audit beside the first, its memory, and the search for copies among a million.
-
-python benchmarks/audit.py [PHOTOS] [--json FILE]: PHOTOS is a folder of class folders; without it, drawn photos are used. At most a few minutes on two cores."""
-import argparse
-import json
+"""The audit beside a bare Pillow loop with the same workers, a second audit beside the first, its memory, and the search for copies among a million."""
 import os
-import platform
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -21,15 +15,9 @@ from catdog.audit import AuditCache, audit_photos
 from catdog.duplicates import near_pairs
 from catdog.sample import draw_sample
 from catdog.sources import find_photos
+from measure import PHOTOS, arguments, report, show, summary, timed
 
 HASHES, PLANTED, DISTANCE = 1_000_000, 1_000, 4
-
-
-def seconds(function):
-    "How long a call takes, and what it returns"
-    start = time.perf_counter()
-    result = function()
-    return time.perf_counter()-start, result
 
 
 def bare_loop(paths, workers):
@@ -41,10 +29,10 @@ def bare_loop(paths, workers):
 
 def audit_speed(photos, workers, folder):
     "Photos a second of the bare loop, the first audit and the second, turn by turn"
-    bare, _ = seconds(lambda: bare_loop(photos.path, workers))
+    bare, _ = timed(lambda: bare_loop(photos.path, workers))
     cache = AuditCache(folder/'audit.sqlite')
-    first, found = seconds(lambda: audit_photos(photos, workers, cache=cache))
-    again, same = seconds(lambda: audit_photos(photos, workers, cache=cache))
+    first, found = timed(lambda: audit_photos(photos, workers, cache=cache))
+    again, same = timed(lambda: audit_photos(photos, workers, cache=cache))
     assert same.equals(found) and (found.status == 'ok').all()
     return dict(bare=bare, first=first, again=again)
 
@@ -91,46 +79,36 @@ def plant_pairs(seed):
 def search(seed):
     "Seconds to find all planted pairs"
     hashes, planted = plant_pairs(seed)
-    took, found = seconds(lambda: near_pairs(hashes, DISTANCE))
+    took, found = timed(lambda: near_pairs(hashes, DISTANCE))
     missed = planted-{tuple(map(int, pair)) for pair in found}
     assert not missed, f'{len(missed)} planted pairs were not found'
     return took
 
 
-def spread(values): return f'{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})'
-
-
-if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('photos', nargs='?', help='folder of class folders (default: 2,000 drawn photos)')
-    parser.add_argument('--json', help='file for the record')
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
-    asked = parser.parse_args()
+def main():
+    args = arguments(__doc__, photos=(str(PHOTOS), 'class folders of photos'), workers=(os.cpu_count(), 'processes'))
     scratch = Path(tempfile.mkdtemp(prefix='catdog-benchmark-'))
     try:
-        photos = find_photos(asked.photos or draw_sample(scratch/'sample', 2000))
-        given, photos = photos, find_photos(copies(photos, 10_000, scratch/'many'))
-        bare_loop(photos.path, asked.workers)   # so that all are in the page cache
+        given = find_photos(Path(args.photos) if Path(args.photos).is_dir() else draw_sample(scratch/'sample', 2000))
+        photos = find_photos(copies(given, 10_000, scratch/'many'))
+        bare_loop(photos.path, args.workers)   # so that all are in the page cache
         runs = []
-        for i in range(asked.repeats):
+        for i in range(args.repeats):
             (scratch/str(i)).mkdir()
-            runs.append(audit_speed(photos, asked.workers, scratch/str(i)))
+            runs.append(audit_speed(photos, args.workers, scratch/str(i)))
         small, large = copies(given, 2_000, scratch/'small'), copies(given, 20_000, scratch/'large')
-        memory = [(audit_memory(small, asked.workers), audit_memory(large, asked.workers)) for _ in range(asked.repeats)]
-        searches = [search(seed) for seed in range(asked.repeats)]
+        memory = [(audit_memory(small, args.workers), audit_memory(large, args.workers)) for _ in range(args.repeats)]
+        searches = [search(seed) for seed in range(args.repeats)]
     finally: shutil.rmtree(scratch)
-    ratios, again = [r['bare']/r['first'] for r in runs], [r['again']/r['first'] for r in runs]
-    growth = [large-small for small, large in memory]
-    rows = [('bare Pillow loop', 'photos/s', [len(photos)/r['bare'] for r in runs], ''), ('audit', 'photos/s', [len(photos)/r['first'] for r in runs], ''),
-            ('audit over bare loop', 'ratio', ratios, '0.7 or more'), ('second audit over first', 'ratio', again, '0.1 or less'),
-            ('peak memory, 2,000 photos', 'MiB', [m[0] for m in memory], ''), ('peak memory, 20,000 more than 2,000', 'MiB', growth, '300 or less'),
-            (f'copies among {HASHES:,} fingerprints, {PLANTED:,} planted, all found', 's', searches, '60 or less')]
-    width = max(len(name) for name, *_ in rows)
-    print(f"{len(photos):,} photos (copies of {len(given):,} {asked.photos and 'of '+Path(asked.photos).name or 'drawn ones'}, each of its own content), {asked.workers} workers, {asked.repeats} repeats: median (least to most)\n")
-    for name, unit, values, target in rows: print(f'{name:{width}}  {unit:8}  {spread(values):28}  {target}')
-    record = dict(benchmark='audit', photos=len(photos), workers=asked.workers, cores=os.cpu_count(), machine=platform.processor() or platform.machine(), python=platform.python_version(),
-        rows=[dict(name=name, unit=unit, median=statistics.median(values), values=values, target=target) for name, unit, values, target in rows])
-    if asked.json: Path(asked.json).write_text(json.dumps(record, indent=1)+'\n')
-    missed = [name for name, ok in (('speed', statistics.median(ratios) >= .7), ('second audit', statistics.median(again) <= .1), ('memory', statistics.median(growth) <= 300), ('search', statistics.median(searches) <= 60)) if not ok]
-    if missed: sys.exit(f"missed: {', '.join(missed)}")
+    speed, again, growth = [r['bare']/r['first'] for r in runs], [r['again']/r['first'] for r in runs], [large-small for small, large in memory]
+    figures = {'bare Pillow loop, photos a second': [len(photos)/r['bare'] for r in runs], 'audit, photos a second': [len(photos)/r['first'] for r in runs],
+        'second audit, photos a second': [len(photos)/r['again'] for r in runs], 'peak memory of 2,000 photos, MiB': [m[0] for m in memory], 'of 20,000 photos, MiB more': growth}
+    copied = f'copies among {HASHES:,} fingerprints, {PLANTED:,} planted and found, seconds'
+    rows = [*((name, show(values)) for name, values in figures.items()), (copied, show(searches, 1))]
+    targets = [('audit over the bare loop', summary(speed)['median'], .7, True), ('second audit over the first', summary(again)['median'], .1, False),
+        ('memory of 20,000 photos over that of 2,000, in MiB', summary(growth)['median'], 300, False), (copied, summary(searches)['median'], 60, False)]
+    report('audit', f'{len(photos):,} photos, each of its own content, {args.workers} workers: median (smallest to largest) of {args.repeats} turns', ['', 'measured'], rows, args, targets,
+        figures={name: summary(values) for name, values in {**figures, copied: searches}.items()})
+
+
+if __name__ == '__main__': main()

@@ -55,13 +55,19 @@ def packed_loader(photos, size, cache, jitter=0.):
     return PackedLoader(LabelledPhotos(pack, np.zeros(len(photos), int), ['all']), BATCH, shape, Augmentation(SCALE, jitter), threads=WORKERS, shuffle=True, drop_last=True, device=torch.device('cpu'))
 
 
-def bare_loop(pack, size):
-    "Images a second of plain threads that crop from the packed pixels and do nothing else"
-    from catdog.augment import crop_and_resize, draw_numbers, random_boxes
-    out, rng, n = torch.empty((BATCH*WORKERS, 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last), np.random.default_rng(0), len(pack)
+def bare_loop(pack, size, normal=False):
+    "Images a second of plain threads that crop from the packed pixels and do nothing else, or normalise eight at a time as well"
+    from catdog.augment import crop_and_resize, draw_numbers, normalize, random_boxes
+    from catdog.data import Preprocessing
+    out, rng, n, shape = torch.empty((BATCH*WORKERS, 3, size, size), dtype=torch.float32 if normal else torch.uint8, memory_format=torch.channels_last), np.random.default_rng(0), len(pack), Preprocessing(size)
     order, boxes, mirrored = rng.permutation(n), random_boxes(*pack.shapes.T, draw_numbers(0, 0, range(n)), SCALE).tolist(), rng.random(n) < .5
+    def crop(i): return crop_and_resize(pack[order[i]], boxes[order[i]], size, mirror=mirrored[i])
     def work(k):
-        for i in range(k, n, WORKERS): out[i % len(out)] = crop_and_resize(pack[order[i]], boxes[order[i]], size, mirror=mirrored[i])[0]
+        torch.set_num_threads(1)
+        if not normal:
+            for i in range(k, n, WORKERS): out[i % len(out)] = crop(i)[0]
+        else:
+            for i in range(8*k, n-7, 8*WORKERS): normalize(torch.cat([crop(j) for j in range(i, i+8)]), shape, out[i % len(out):][:8])
     threads = [threading.Thread(target=work, args=(k,)) for k in range(WORKERS)]
     start = time.perf_counter()
     for thread in threads: thread.start()
@@ -98,7 +104,7 @@ def measure(folder, photos, size, repeats, cache):
     loaders.update({'catdog': packed_loader(photos, size, cache), 'catdog with colour': packed_loader(photos, size, cache, .2)})
     pack = loaders['catdog'].dataset.photos
     for name, loader in loaders.items(): one_pass(loader)   # workers started, files and packs in memory
-    contenders = {**{name: lambda loader=loader: one_pass(loader) for name, loader in loaders.items()}, 'bare loop on packed pixels': lambda: bare_loop(pack, size)}
+    contenders = {**{name: lambda loader=loader: one_pass(loader) for name, loader in loaders.items()}, 'bare loop on packed pixels': lambda: bare_loop(pack, size), 'bare loop, normalised': lambda: bare_loop(pack, size, normal=True)}
     steady = take_turns(contenders, repeats)
     more = take_turns({'catdog': lambda: first_pass(photos, size), **{name: lambda make=makers[name]: fresh(make) for name in list(makers)[1:]}}, repeats-1)
     return steady, {name: [*first[name], *more.get(name, [])] for name in first}
@@ -121,7 +127,8 @@ def main():
             rows += [(f'{size} px  {name}', show(values), show(first[name]) if name in first else '', f"{summary(ratios(steady, name, best(steady)))['median']:.2f}") for name, values in steady.items()]
             targets += [(f'{size} px, steady state over {best(steady)}', summary(ratios(steady, 'catdog', best(steady)))['median'], 4, True),
                 (f'{size} px, first pass with packing over {best(first)}', summary(ratios(first, 'catdog', best(first)))['median'], 1.3, True),
-                (f'{size} px, of the bare loop', summary(ratios(steady, 'catdog', 'bare loop on packed pixels'))['median'], .75, True)]
+                (f'{size} px, of the bare loop', summary(ratios(steady, 'catdog', 'bare loop on packed pixels'))['median'], .75, True),
+                (f'{size} px, of the bare loop that normalises too', summary(ratios(steady, 'catdog', 'bare loop, normalised'))['median'], .75, True)]
             figures[size] = dict(steady={k: summary(v) for k, v in steady.items()}, first={k: summary(v) for k, v in first.items()})
     finally: shutil.rmtree(cache)
     report('loader', f'Images a second, {WORKERS} workers, {len(files)} photos, batches of {BATCH}: median (smallest to largest) of {args.repeats} turns',

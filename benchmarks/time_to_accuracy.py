@@ -104,7 +104,9 @@ def turn(name, data, size):
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'}
     done = subprocess.run([sys.executable, __file__, '--turn', name, str(data), str(size)], capture_output=True, text=True, env=environment)
     if done.returncode: raise SystemExit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}: {', '.join(f'{key} {value if value is None else round(value, 3)}' for key, value in result.items())}", file=sys.stderr, flush=True)
+    return result
 
 
 def main():
