@@ -198,8 +198,8 @@ def _train(config, plan, folder):
     except KeyboardInterrupt: plan.stop()
     finally:
         if unfinished := process.poll() is None: stop_process(process)
-    if unfinished: return 'stopped', ''
-    return ('finished', '') if process.returncode == 0 and Run(folder).finished else ('failed', last_line(folder/'train.log'))
+    if Run(folder).finished and (unfinished or process.returncode == 0): return 'finished', ''   # also where only the notebook was still to be written
+    return ('stopped', '') if unfinished else ('failed', last_line(folder/'train.log'))
 
 def _mark_interrupted(folder):
     "A run that was stopped before it could say so itself"

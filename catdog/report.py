@@ -75,7 +75,7 @@ def choice_table(
     rows = choice.candidates
     table = pd.DataFrame({'model': [r['setup']+(' ←' if r['setup'] == choice.chosen else '') for r in rows], f'within {100*choice.delta:g} points?': [names[r['verdict']] for r in rows],
         'behind best (points)': [f"{100*r['behind']:.2f}" for r in rows], '95% bounds': ['' if r['verdict'] == 'best' else f"{100*r['low']:.2f} to {100*r['high']:.2f}" for r in rows],
-        **{f"{name.replace('macs', 'arithmetic')} ({unit})": _number([r[name] for r in rows], '{:,.2f}' if name == 'energy' else '{:,.1f}') for name, unit in COSTS.items()}, 'budget': ['' if r['within_budget'] else f"over in {' and '.join(r['over'])}" for r in rows]})
+        **{f"{name.replace('macs', 'arithmetic')} ({unit.removesuffix(' of training')})": _number([r[name] for r in rows], '{:,.2f}' if name == 'energy' else '{:,.1f}') for name, unit in COSTS.items()}, 'budget': ['' if r['within_budget'] else f"over in {' and '.join(r['over'])}" for r in rows]})
     return table[[c for c in table if not table[c].isin(['–', '']).all()]]
 
 def runs_table(
