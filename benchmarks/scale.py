@@ -77,12 +77,11 @@ def main():
     args = arguments(__doc__, sizes=([1000, 10000, 100000], 'numbers of photos'))
     rows, figures, stages = [], {}, ('audit', 'packing', 'epoch')
     for n in args.sizes:
-        repeats = args.repeats if n <= 10000 else 1
         with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
             photos = draw_photos(Path(folder)/'photos', n)
             def all_stages():
                 with tempfile.TemporaryDirectory(dir=folder) as cache: return {name: run(name, photos, cache) for name in stages}
-            turns = take_turns({'catdog': all_stages}, repeats)['catdog']
+            turns = take_turns({'catdog': all_stages}, args.repeats)['catdog']
         for name in stages: figures[n, name] = np.median([turn[name] for turn in turns], axis=0)
         rows += [(f'{n:,} photos  {name}', f'{figures[n, name][0]:.2f}', f'{1000*figures[n, name][0]/n:.3f}', f'{figures[n, name][1]:.0f}') for name in stages]
     targets, sizes = [], args.sizes
@@ -90,7 +89,7 @@ def main():
         slope = (figures[sizes[-1], name][0]-figures[sizes[-2], name][0])/(sizes[-1]-sizes[-2])*sizes[-2]/figures[sizes[-2], name][0] if len(sizes) > 1 else 1
         targets += [(f'{name}, time a photo from {sizes[-2]:,} to {sizes[-1]:,} over that up to {sizes[-2]:,}', slope, 1.1, False),
             (f'{name}, memory a photo more, in KiB', (figures[sizes[-1], name][1]-figures[sizes[-2], name][1])*1024/(sizes[-1]-sizes[-2]), 4, False)]
-    report('scale', f'{SIDE}-pixel drawn photos: seconds, milliseconds a photo, and peak of own memory in MiB', ['stage', 'seconds', 'ms a photo', 'MiB'], rows, args, targets,
+    report('scale', f'{SIDE}-pixel drawn photos: seconds, milliseconds a photo, and peak of own memory in MiB, medians of {args.repeats} turns', ['stage', 'seconds', 'ms a photo', 'MiB'], rows, args, targets,
         figures={f'{n} {name}': list(map(float, v)) for (n, name), v in figures.items()})
 
 
