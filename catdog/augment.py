@@ -94,6 +94,7 @@ def shift_colours(
 
 # %% ../nbs/01_augment.ipynb #7e01c8a1
 @lru_cache
+@torch.inference_mode(False)   # what is kept serves in any mode
 def normal_scale(
     shape:Preprocessing,         # Gives the mean and the standard deviation of each channel
     width:int=1                  # Pixels

@@ -129,6 +129,7 @@ class PackedLoader(TfmdDL):
         "The photos of some rows as the network sees them, written to `out`"
         augment([self.dataset.photos[i] for i in rows], self.shape, draw_numbers(self.seed, epoch, rows), strength, out)
 
+    @torch.inference_mode(False)   # else threads could not write to what is allocated, where the loop over batches stands in inference mode
     def _make_batch(self, rows, epoch, strength, pool=None):
         "Images (n, 3, size, size), channels last, and labels; made in parts by the threads of a pool if one is given"
         as_given = self._on_device or [type(t) for t in self.after_batch.fs] != [NormalizePixels]

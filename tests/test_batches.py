@@ -57,6 +57,11 @@ def test_the_seed_alone_decides(dls):
     assert not torch.equal(one[0], one[1]) and not torch.equal(one[0], other[0])
 
 
+def test_a_loop_in_inference_mode(dls):
+    with torch.inference_mode(): assert all(x.sum().isfinite() for loader in dls.loaders for x, _ in loader)
+    nn.Conv2d(3, 1, 1)(dls.train.one_batch()[0]).sum().backward()
+
+
 def test_processes_share_batches(dls):
     whole = torch.cat([x for x, _ in dls.train.new(shuffle=False, drop_last=False)])
     shares = [dls.train.new(shuffle=False, drop_last=False) for _ in range(2)]
