@@ -24,7 +24,7 @@ from fastai.metrics import accuracy
 from safetensors.torch import load_file
 from torch import nn
 
-from .callbacks import Accumulate, AverageWeights, Erase, FrozenNorms, GradualUnfreezing, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopEarly, average_with
+from .callbacks import Accumulate, AverageWeights, Erase, FrozenNorms, GradualUnfreezing, GrowImages, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopEarly, average_with
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .data import Preprocessing, catalogue_id, describe_catalogue, make_catalogue
 from .device import BFloat16, compile_model, describe_hardware, describe_versions, fix_seed, keep_freed_memory, pick_device, pick_precision
@@ -33,7 +33,7 @@ from .loading import make_loaders, train_shape
 from .model import build_model, save_model
 from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, end_with_notebook, launch_workers, rank, world_size
-from .run import Run, RunConfig, make_config, open_run
+from .run import ConfigError, Run, RunConfig, make_config, open_run
 from .tracking import pause_tracking, start_tracking
 from .watch import History, TerminalProgress, clock, progress_file
 
@@ -93,6 +93,12 @@ def _interrupted(run, photos_id):
     warnings.warn(f'the photos changed since {run.folder} was broken off: it starts again')
     return {}
 
+def _check_size(model, images, config):
+    "ConfigError where a network takes no smaller pictures"
+    try:
+        with torch.no_grad(): model.eval()(images[:1, :, :config.first_image_size, :config.first_image_size])
+    except (AssertionError, RuntimeError, ValueError): raise ConfigError(f'first_image_size = {config.first_image_size} cannot be used: {config.arch} takes pictures of one size only, image_size = {config.image_size}') from None
+
 def _make_learner(config, recipe, resolved, dls, model):
     "fastai's learner for a run, its weights not yet trained"
     groups = partial(optimizer_groups, lr=resolved['lr'] or 1e-3, stem_lr_ratio=config.stem_lr_ratio if recipe.solve_head else 1., weight_decay=config.weight_decay,
@@ -118,6 +124,7 @@ def prepare(
     dls = make_loaders(catalogue, shape, config.batch_size, resolved['augmentation'], config.seed, device, progress=progress)
     model = model.to(device, memory_format=torch.channels_last)
     images = dls.valid.one_batch()[0][:config.batch_size].as_subclass(torch.Tensor)
+    if config.first_image_size: _check_size(model, images, config)
     precision, trial = pick_precision(model, images, earlier.get('precision', config.precision))
     compiled = config.compile and compile_model(model, images)
     resolved.update(precision=precision, device=str(device), compiled=compiled, precision_trial=trial or earlier.get('precision_trial', {}))
@@ -180,6 +187,7 @@ def training_callbacks(
     lrs = [group['lr'] for group in training.learner.splitter(training.model)]
     cbs = [StepSeed(config.seed, rank()), history, keep, checkpoint, SkipBatches(checkpoint), schedule(lrs, config.schedule, config.warm_up)]
     if world_size() > 1: cbs.append(ShareBatches())
+    if config.first_image_size: cbs.append(GrowImages(config.first_image_size))
     if resolved['norms'] == 'frozen': cbs.append(FrozenNorms())
     if config.unfreeze == 'gradual' and training.recipe.solve_head: cbs.append(GradualUnfreezing())
     if config.mixup or config.cutmix: cbs.append(MixImages(config.mixup, config.cutmix, resolved['label_smoothing'], len(training.dls.vocab)))

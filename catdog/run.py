@@ -40,6 +40,7 @@ class RunConfig(BaseModel):
     std:Channels|None = Field(None, description="standard deviation the weights expect, likewise")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto', description="'frozen' (head only), 'finetune' (head, then all), 'full' (from scratch); 'auto' goes by the weights")
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
+    first_image_size:int|None = Field(None, ge=32, le=1024, description='side in the first epoch, from which training pictures grow to image_size in three quarters of the epochs; None keeps one size')
     epochs:int|None = Field(None, ge=1, le=10_000, description='passes over the training photos; None takes the recipe\'s')
     batch_size:int = Field(32, ge=2, le=4096, description='photos a training step, over all processes')
     accumulate:int = Field(1, ge=1, le=1024, description='batches whose gradients are added before a step')
@@ -84,6 +85,13 @@ class RunConfig(BaseModel):
     @field_validator('optimizer')
     @classmethod
     def _known_optimizer(cls, name, info): return name if name == 'adamw' or (info.context or {}).get('names_only') else check_optimizer(name)
+
+    @field_validator('first_image_size')
+    @classmethod
+    def _grows(cls, first, info):
+        size = info.data.get('image_size', first)
+        if first and first > size: raise ValueError(f'is more than image_size = {size}, to which pictures grow')
+        return first
 
     @field_validator('processes')
     @classmethod
@@ -183,6 +191,7 @@ def run_name(
 )->str:                      # Such as 'convnext_tiny-sample-128px-s42-1f0c83'
     "A name for a run, the same for the same settings."
     settings = config.model_dump(mode='json', exclude=_NOT_IN_NAME)
+    if config.first_image_size is None: del settings['first_image_size']   # named as before there was such a setting
     if config.review and Path(config.review).expanduser().is_file(): settings['review'] = hashlib.sha256(Path(config.review).expanduser().read_bytes()).hexdigest()   # other verdicts, another run
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
     data = re.sub(r'[^\w.-]+', '-', _place(config.data))
