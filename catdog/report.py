@@ -32,6 +32,7 @@ def answer(
     "What the data say, for a person deciding."
     rows, best = comparison.rows, comparison.rows.iloc[0]
     over = f", mean of {best.seeds} seeds" if best.seeds > 1 else ''
+    corrected = f', corrected for {len(comparison.pairs)} pairs' if len(comparison.pairs) > 1 else ''
     text = [f'{best.name} is the most accurate: {_percent(best.accuracy)}% of {best.photos:,} test photos (95% interval {_percent(best.accuracy_low)} to {_percent(best.accuracy_high)}{over}), at {latency(rows)[best.name]:.1f} ms a photo.']
     rivals = [name for name in comparison.groups[0] if name != best.name]
     if rivals:
@@ -40,7 +41,7 @@ def answer(
         if not nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}; {rivals[0]} is exactly as accurate here.")
         more = f'it would take about {_times(needed)} test photos' if math.isfinite(needed) else 'it would take more seeds, not more test photos'
         if nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}: to tell it from {rivals[0]}, {_percent(abs(nearest['difference']), 2)} points away, {more}.")
-    elif len(rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05, corrected for {len(comparison.pairs)} pairs).')
+    elif len(rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05{corrected}).')
     return ' '.join(text)
 
 # %% ../nbs/05_report.ipynb #0437b86e
@@ -309,7 +310,7 @@ def _photo_grid(comparison, listed):
 _METHOD = """<dl class="method">
 <dt>Photos and labels</dt><dd>All setups answer for the same test photos, paired by content (sha256); they chose nothing in training. A setup is a backbone with all its settings but the seed.</dd>
 <dt>Intervals</dt><dd>One seed: Wilson's score interval. Several: photos and seeds are drawn anew {draws:,} times (pigeonhole bootstrap, Owen 2007; one seed fewer than there are, Rao and Wu 1988), widened by Student's <i>t</i> for few seeds.</dd>
-<dt>p-values</dt><dd>One seed each: McNemar's exact test, about these two trained networks. Several: a <i>t</i>-test on photos and seeds together, about the setups. All corrected for {pairs} pairs by Holm's method; groups by insertion and absorption (Piepho 2004).</dd>
+<dt>p-values</dt><dd>One seed each: McNemar's exact test, about these two trained networks. Several: a <i>t</i>-test on photos and seeds together, about the setups. Corrected for the number of pairs, {pairs} here, by Holm's method; groups by insertion and absorption (Piepho 2004).</dd>
 <dt>Good enough</dt><dd>A test of non-inferiority against the most accurate setup, one-sided, shared out among the setups asked about (Bonferroni). The most accurate of several is flattered by having been picked, so its own figure is likely a little high and the test a little strict.</dd>
 <dt>Costs</dt><dd>Latency: the median from the bytes of a JPEG to probabilities, one photo at a time, decoding and preprocessing included; p95 is the 95th percentile. MACs are counted by torch as the network runs. Images a second: the network alone, in batches of 32. One run is measured at a time on a machine. Energy is an estimate from the power a processor of this kind is said to draw. Times hold for: {machines}.</dd>
 <dt>Calibration</dt><dd>ECE is the expected calibration error in 15 bins; the temperature is fitted on validation photos.</dd></dl>"""
