@@ -13,9 +13,9 @@ from PIL import Image
 
 from catdog.audit import AuditCache, audit_photos
 from catdog.duplicates import near_pairs
-from catdog.sample import draw_sample
 from catdog.sources import find_photos
 from measure import PHOTOS, arguments, report, show, summary, timed
+from measure import find_photos as photos_folder
 
 HASHES, PLANTED, DISTANCE = 1_000_000, 1_000, 4
 
@@ -89,7 +89,7 @@ def main():
     args = arguments(__doc__, photos=(str(PHOTOS), 'class folders of photos'), workers=(os.cpu_count(), 'processes'))
     scratch = Path(tempfile.mkdtemp(prefix='catdog-benchmark-'))
     try:
-        given = find_photos(Path(args.photos) if Path(args.photos).is_dir() else draw_sample(scratch/'sample', 2000))
+        given = find_photos(photos_folder(args.photos))
         photos = find_photos(copies(given, 10_000, scratch/'many'))
         bare_loop(photos.path, args.workers)   # so that all are in the page cache
         runs = []

@@ -97,11 +97,12 @@ def shift_colours(
 @torch.inference_mode(False)   # what is kept serves in any mode
 def normal_scale(
     shape:Preprocessing,         # Gives the mean and the standard deviation of each channel
-    width:int=1                  # Pixels
+    width:int=1,                 # Pixels
+    device:torch.device=torch.device('cpu')      # Where they are kept, so that no batch waits for them
 )->tuple[torch.Tensor, torch.Tensor]:    # float32 (3*width,) each
     "What a row of pixels from 0 to 255, three channels each, is multiplied by and what is added then, to normalise it."
     mean, std = (np.tile(np.float32(v), width) for v in (shape.mean, shape.std))
-    return torch.as_tensor(1/(255*std)), torch.as_tensor(-mean/std)
+    return torch.as_tensor(1/(255*std), device=device), torch.as_tensor(-mean/std, device=device)
 
 def normalize(
     views:torch.Tensor,          # uint8 (n, 3, size, size) channels last, or float32 planes, which are overwritten
@@ -110,9 +111,9 @@ def normalize(
 )->torch.Tensor:                 # `out`
     "Pixels from 0 to 255 as the network wants them."
     if views.dtype == torch.uint8:
-        factor, shift = (v.to(views.device) for v in normal_scale(shape, views.shape[3]))
-        rows = lambda x: x.permute(0, 2, 3, 1).reshape(-1, len(factor))
-        torch.addcmul(shift, rows(views).float(), factor, out=rows(out))
+        factor, shift = normal_scale(shape, views.shape[3], views.device)
+        rows = views.permute(0, 2, 3, 1).reshape(-1, len(factor))
+        torch.addcmul(shift, rows.float(), factor, out=out.permute(0, 2, 3, 1).view(-1, len(factor)))
         return out
     factor, shift = (v.view(3, 1, 1) for v in normal_scale(shape))
     return out.copy_(views.mul_(factor).add_(shift))

@@ -31,8 +31,9 @@ class GrowImages(Callback):
 
     def before_train(self):
         steps = min(.75*self.n_epoch, self.n_epoch-1)
-        size = self.first+(self.shape.size-self.first)*self.epoch/steps if self.epoch < steps else self.shape.size
-        self.dls.train.shape = replace(self.shape, size=min(self.shape.size, 32*round(size/32)) if self.epoch < steps else self.shape.size)
+        full = size = self.shape.size
+        if self.epoch < steps: size = min(full, 32*round((self.first+(full-self.first)*self.epoch/steps)/32))
+        self.dls.train.shape = replace(self.shape, size=size)
 
     def after_fit(self): self.dls.train.shape = self.shape
 

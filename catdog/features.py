@@ -70,7 +70,7 @@ def cached_features(
         each = (time.monotonic()-start)/len(places)
         _keep_features(folder, [names[i] for i in places], features, each)
         found.update({names[i]: (row, each) for i, row in zip(places, features)})
-    return np.stack([found[name][0] for name in names]), len(first), sum(seconds for _, seconds in {name: found[name] for name in names}.values())
+    return np.stack([found[name][0] for name in names]), len(first), sum(seconds for _, seconds in found.values())
 
 # %% ../nbs/03_features.ipynb #9355b955
 def solve_head(

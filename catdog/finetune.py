@@ -97,7 +97,7 @@ def _check_size(model, images, config):
     "ConfigError where a network takes no smaller pictures"
     try:
         with torch.no_grad(): model.eval()(images[:1, :, :config.first_image_size, :config.first_image_size])
-    except (AssertionError, RuntimeError, ValueError): raise ConfigError(f'first_image_size = {config.first_image_size} cannot be used: {config.arch} takes pictures of one size only, image_size = {config.image_size}') from None
+    except (AssertionError, RuntimeError, ValueError) as error: raise ConfigError(f'first_image_size = {config.first_image_size} cannot be used with {config.arch} (it may take pictures of image_size = {config.image_size} only): {error}') from None
 
 def _make_learner(config, recipe, resolved, dls, model):
     "fastai's learner for a run, its weights not yet trained"

@@ -40,7 +40,7 @@ class RunConfig(BaseModel):
     std:Channels|None = Field(None, description="standard deviation the weights expect, likewise")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto', description="'frozen' (head only), 'finetune' (head, then all), 'full' (from scratch); 'auto' goes by the weights")
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
-    first_image_size:int|None = Field(None, ge=32, le=1024, description='side in the first epoch, from which training pictures grow to image_size in three quarters of the epochs; None keeps one size')
+    first_image_size:int|None = Field(None, ge=32, le=1024, multiple_of=32, description='side in the first epoch, a multiple of 32, from which training pictures grow to image_size in three quarters of the epochs; None keeps one size')
     epochs:int|None = Field(None, ge=1, le=10_000, description='passes over the training photos; None takes the recipe\'s')
     batch_size:int = Field(32, ge=2, le=4096, description='photos a training step, over all processes')
     accumulate:int = Field(1, ge=1, le=1024, description='batches whose gradients are added before a step')
