@@ -3,7 +3,7 @@ import shutil
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ setup(
     author=settings['author'],
     license=settings['license'],
     keywords=settings['keywords'].split(),
-    packages=[settings['module'], f"{settings['module']}.conf"],
+    packages=find_packages(include=[settings['module'], f"{settings['module']}.*"]),
     package_data={f"{settings['module']}.conf": ['**/*.yaml']},
     install_requires=lines('requirements'),
     extras_require=extras,

@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from catdog.audit import AuditCache, audit_photos
-from catdog.duplicates import near_pairs
-from catdog.sources import find_photos
+from catdog.photos.audit import AuditCache, audit_photos
+from catdog.photos.duplicates import near_pairs
+from catdog.photos.sources import find_photos
 from measure import PHOTOS, arguments, report, show, summary, timed
 from measure import find_photos as photos_folder
 
@@ -50,7 +50,7 @@ def copies(photos, n, folder):
 
 def audit_memory(folder, workers):
     "Peak MiB of an audit in a process of its own, with its workers"
-    code = 'import sys; from catdog.audit import AuditCache, audit_photos; from catdog.sources import find_photos; audit_photos(find_photos(sys.argv[1]), int(sys.argv[3]), cache=AuditCache(sys.argv[2]))'
+    code = 'import sys; from catdog.photos.audit import AuditCache, audit_photos; from catdog.photos.sources import find_photos; audit_photos(find_photos(sys.argv[1]), int(sys.argv[3]), cache=AuditCache(sys.argv[2]))'
     peak = 0
     with tempfile.TemporaryDirectory() as cache:
         process = psutil.Popen([sys.executable, '-c', code, folder, f'{cache}/audit.sqlite', str(workers)])

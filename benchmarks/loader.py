@@ -46,10 +46,10 @@ def torchvision_loader(folder, size, tensors):
 
 
 def packed_loader(photos, size, cache, jitter=0.):
-    from catdog.augment import Augmentation
-    from catdog.data import Preprocessing
-    from catdog.loading import LabelledPhotos, PackedLoader, train_shape
-    from catdog.packing import pack_photos
+    from catdog.photos.preprocessing import Preprocessing
+    from catdog.batches.packing import pack_photos
+    from catdog.batches.augment import Augmentation
+    from catdog.batches.loading import LabelledPhotos, PackedLoader, train_shape
     shape = Preprocessing(size)
     pack = pack_photos(photos, train_shape(shape), cache, workers=WORKERS, exact=False)
     return PackedLoader(LabelledPhotos(pack, np.zeros(len(photos), int), ['all']), BATCH, shape, Augmentation(SCALE, jitter), threads=WORKERS, shuffle=True, drop_last=True, device=torch.device('cpu'))
@@ -57,8 +57,8 @@ def packed_loader(photos, size, cache, jitter=0.):
 
 def bare_loop(pack, size, normal=False):
     "Images a second of plain threads that crop from the packed pixels and do nothing else, or normalise eight at a time as well"
-    from catdog.augment import crop_and_resize, draw_numbers, normalize, random_boxes
-    from catdog.data import Preprocessing
+    from catdog.photos.preprocessing import Preprocessing
+    from catdog.batches.augment import crop_and_resize, draw_numbers, normalize, random_boxes
     out, rng, n, shape = torch.empty((BATCH*WORKERS, 3, size, size), dtype=torch.float32 if normal else torch.uint8, memory_format=torch.channels_last), np.random.default_rng(0), len(pack), Preprocessing(size)
     order, boxes, mirrored = rng.permutation(n), random_boxes(*pack.shapes.T, draw_numbers(0, 0, range(n)), SCALE).tolist(), rng.random(n) < .5
     def crop(i): return crop_and_resize(pack[order[i]], boxes[order[i]], size, mirror=mirrored[i])

@@ -27,7 +27,7 @@ def arguments(description, repeats=3, **more):
 def find_photos(folder):
     "Class folders of photos: the given ones, or drawn ones where they are not there"
     if Path(folder).is_dir(): return Path(folder)
-    from catdog.data import find_source
+    from catdog.photos.sources import find_source
     print(f'{Path(folder).name} is not here: taking the drawn sample')
     return find_source('sample')
 

@@ -48,8 +48,9 @@ class Memory(threading.Thread):
 def stage(name, folder, cache):
     "One stage, in a process of its own: its seconds and its peak of memory in MiB"
     import pandas as pd
-    from catdog.data import Preprocessing, make_catalogue
-    from catdog.loading import make_loaders
+    from catdog.photos.preprocessing import Preprocessing
+    from catdog.photos.catalogue import make_catalogue
+    from catdog.batches.loading import make_loaders
     table, shape = Path(cache)/'catalogue.parquet', Preprocessing(48)
     if name != 'audit': catalogue = pd.read_parquet(table)
     memory = Memory()

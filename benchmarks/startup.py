@@ -14,9 +14,9 @@ FASTAI = 'import sys; from fastai.vision.all import load_learner; learn = load_l
 
 def prepare(folder):
     "The same network twice, as fastai and as catdog keep it, and a photo"
-    from catdog.export import export_model
-    from catdog.model import build_model, save_model
-    from catdog.sample import draw_sample
+    from catdog.photos.sample import draw_sample
+    from catdog.models.backbone import build_model, save_model
+    from catdog.deploy.export import export_model
     from fastai.vision.all import ImageDataLoaders, Resize, vision_learner
     draw_sample(folder/'pets', n=8, seed=1)
     learn = vision_learner(ImageDataLoaders.from_folder(folder/'pets', valid_pct=.25, item_tfms=Resize(224), bs=2, num_workers=0), 'resnet18', pretrained=False)

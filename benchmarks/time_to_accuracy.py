@@ -30,10 +30,10 @@ def as_given(catalogue):
 
 def catdog(data, size):
     "As `catdog train` does it: photos decoded once, features computed once, the head solved, then everything tuned"
-    from catdog.data import make_catalogue
-    from catdog.finetune import fit, prepare
-    from catdog.run import make_config
-    from catdog.watch import History
+    from catdog.photos.catalogue import make_catalogue
+    from catdog.training.config import make_config
+    from catdog.training.history import History
+    from catdog.training.finetune import fit, prepare
     with tempfile.TemporaryDirectory() as folder:
         os.environ['CATDOG_CACHE'] = folder
         curve, add, start = [], History.add, time.perf_counter()
@@ -59,7 +59,7 @@ class Curve(Callback):
 
 def fastai_fine_tune(data, size):
     "vision_learner and fine_tune(1), with the weights and the normalisation they were trained with"
-    from catdog.model import build_model
+    from catdog.models.backbone import build_model
     from fastai.vision.all import ImageDataLoaders, Normalize, Resize, accuracy, aug_transforms, vision_learner
     start = time.perf_counter()
     dls = ImageDataLoaders.from_folder(data, valid='valid', item_tfms=Resize(int(size/.875)), batch_tfms=[*aug_transforms(size=size, min_scale=.75), Normalize.from_stats([.5]*3, [.5]*3)], bs=32, num_workers=2)
@@ -74,7 +74,7 @@ def fastai_fine_tune(data, size):
 
 def plain_timm(data, size):
     "A plain loop over timm's loaders: AdamW at 1e-4, a cosine, three epochs, or until the last goal is reached"
-    from catdog.model import build_model
+    from catdog.models.backbone import build_model
     from timm.data import create_dataset, create_loader
     start = time.perf_counter()
     model, shape, _ = build_model(ARCH, 2, 'imagenet', size)

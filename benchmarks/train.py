@@ -32,9 +32,9 @@ def link_photos(source, folder, n):
 
 def catdog_training(data, arch, size, batch, runs):
     "A learner as `catdog train` makes it"
-    from catdog.data import make_catalogue
-    from catdog.finetune import prepare
-    from catdog.run import make_config
+    from catdog.photos.catalogue import make_catalogue
+    from catdog.training.config import make_config
+    from catdog.training.finetune import prepare
     config = make_config(data=str(data), arch=arch, weights='none', image_size=size, batch_size=batch, epochs=1, runs=str(runs), augmentation='light')
     return prepare(config, make_catalogue(config.data, config.valid_fraction, seed=config.seed), progress=False)
 

@@ -26,7 +26,7 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope='session')
 def pets(tmp_path_factory):
     "60 drawn photos as class folders"
-    from catdog.sample import draw_sample
+    from catdog.photos.sample import draw_sample
     return draw_sample(tmp_path_factory.mktemp('data')/'pets', n=60, seed=3)
 
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import catdog
 
 from catdog import inspect as looking
-from catdog.audit import JSON_FIELDS, AuditCache, audit_photos
-from catdog.photo import MAX_PIXELS
+from catdog.photos.decode import MAX_PIXELS
+from catdog.photos.audit import AuditCache, JSON_FIELDS, audit_photos
 
 
 @pytest.fixture(scope='module')
@@ -121,7 +121,7 @@ def test_stopping_early_leaves_no_worker(dirty):
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='pipes and sockets in folders are POSIX')
 def test_fifo_is_no_photo(dirty, tmp_path):
-    from catdog.sources import find_photos
+    from catdog.photos.sources import find_photos
     for label in ('cat', 'dog'):
         (tmp_path/'pets'/label).mkdir(parents=True)
         os.link(dirty/label/f'{label}.0.jpg', tmp_path/'pets'/label/'0.jpg')
@@ -133,7 +133,7 @@ def test_fifo_is_no_photo(dirty, tmp_path):
 def test_memory_is_bounded_by_the_limit_not_by_the_claim(tmp_path):
     "A worker that meets claims of 10 gigapixels, and a photo under the limit, stays under what the limit allows"
     import subprocess
-    from catdog.dirty import _png
+    from catdog.photos.faults import _png
     (tmp_path/'claim.png').write_bytes(_png(100_000, 100_000, 1))
     (tmp_path/'bomb.png').write_bytes(_png(12_000, 12_000, 12_000))
     code = 'import re, sys\nfrom catdog.inspect import inspect_photo\nfor path in sys.argv[1:]: assert inspect_photo(path)["status"] == "skipped"\nprint(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])'
@@ -143,7 +143,8 @@ def test_memory_is_bounded_by_the_limit_not_by_the_claim(tmp_path):
 
 def test_damage_of_any_kind_never_raises(dirty):
     "Bytes changed, cut and added at random: a decoded photo, or a reason"
-    from catdog.photo import DataError, decode_photo
+    from catdog.errors import DataError
+    from catdog.photos.decode import decode_photo
     rng = np.random.default_rng(0)
     files = [p.read_bytes() for p in sorted(dirty.rglob('*.*')) if p.suffix in ('.jpg', '.png', '.gif') and 'bomb' not in p.name and p.stat().st_size > 2000][::3]
     kinds = set()

@@ -11,10 +11,11 @@ from fastai.metrics import accuracy
 from torch import nn
 from torchvision.transforms import v2
 
-from catdog.augment import Augmentation, augment, draw_numbers
-from catdog.data import Preprocessing, make_catalogue
-from catdog.loading import make_loaders
-from catdog.sample import draw_picture
+from catdog.photos.sample import draw_picture
+from catdog.photos.preprocessing import Preprocessing
+from catdog.photos.catalogue import make_catalogue
+from catdog.batches.augment import Augmentation, augment, draw_numbers
+from catdog.batches.loading import make_loaders
 
 SHAPE = Preprocessing(size=32)
 

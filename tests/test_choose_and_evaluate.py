@@ -65,8 +65,8 @@ def test_unusable_folders_are_named_and_left_out(copies):
 
 def test_artefact_answers_as_the_test_did(runs, pets):
     "From the bytes of each test photo to the probabilities that were measured"
-    from catdog.evaluate import find_by_hash
-    from catdog.artefact import Artefact
+    from catdog.photos.catalogue import find_by_hash
+    from catdog.deploy.predict import Artefact
     folder = next(runs.glob('baseline*'))
     artefact, table = Artefact(folder/'model.onnx'), pd.read_parquet(folder/'predictions.parquet')
     found = find_by_hash(pets, table.sha256)
@@ -76,7 +76,7 @@ def test_artefact_answers_as_the_test_did(runs, pets):
 
 
 def test_evaluate_adds_to_a_run(copies, tmp_path):
-    from catdog.sample import draw_sample
+    from catdog.photos.sample import draw_sample
     other = draw_sample(tmp_path/'other', n=10, seed=8)
     run = next(copies.glob('baseline*'))
     done = catdog('evaluate', run, '--also', other, '--robustness', '--limit', 6)
@@ -93,8 +93,8 @@ def test_evaluate_adds_to_a_run(copies, tmp_path):
 def test_export_does_without_the_extra(tmp_path, monkeypatch):
     "A run goes on, and its record says what to install"
     from catdog import evaluate, export
-    from catdog.model import build_model, save_model
-    from catdog.sample import draw_picture
+    from catdog.photos.sample import draw_picture
+    from catdog.models.backbone import build_model, save_model
     monkeypatch.setattr(export, 'EXTRA', ('a_package_that_is_not_there',))
     model, shape, _ = build_model('test_resnet', 2, 'none', image_size=48)
     save_model(tmp_path/'model.safetensors', model, 'test_resnet', ['cat', 'dog'], shape)

@@ -16,7 +16,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_train_help_lists_every_field():
-    from catdog.run import RunConfig
+    from catdog.training.config import RunConfig
     text = catdog('train', '--help').stdout
     for name in RunConfig.model_fields: assert f"--{name.replace('_', '-')}" in text
 
@@ -71,7 +71,7 @@ def test_predict_json_goes_on_after_a_broken_photo(runs, pets, tmp_path):
 def test_predictions_are_those_of_the_test(runs, pets):
     "What is deployed answers as what was measured"
     import pandas as pd
-    from catdog.data import make_catalogue
+    from catdog.photos.catalogue import make_catalogue
     model = next(runs.glob('test_resnet*'))
     measured = pd.read_parquet(model/'predictions.parquet').set_index('sha256')
     test = make_catalogue(pets).query("split == 'test'")

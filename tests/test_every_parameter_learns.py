@@ -8,7 +8,7 @@ OTHERS = ['test_vit', 'test_efficientnet', 'test_byobnet', 'test_convnext', 'mob
 
 @pytest.mark.parametrize('arch', FAMILIES+OTHERS)
 def test_every_parameter_learns(arch):
-    from catdog.model import build_model, pooled_features, stage_groups
+    from catdog.models.backbone import build_model, pooled_features, stage_groups
     model, shape, _ = build_model(arch, 3, 'none', 96)
     x = torch.randn(2, 3, 96, 96)
     model.train()(x).logsumexp(1).sum().backward()
@@ -19,13 +19,13 @@ def test_every_parameter_learns(arch):
 
 
 def test_two_last_layers_are_refused():
-    from catdog.model import build_model
-    from catdog.run import ConfigError
+    from catdog.errors import ConfigError
+    from catdog.models.backbone import build_model
     with pytest.raises(ConfigError, match='efficientformerv2_s0.*two last layers'): build_model('efficientformerv2_s0', 3, 'none', 96)
 
 
 def test_vggs_hidden_layers_come_back_when_asked(tmp_path):
-    from catdog.model import build_model, load_model, save_model
+    from catdog.models.backbone import build_model, load_model, save_model
     light, shape, _ = build_model('vgg11', 2, 'none', 64)
     full, _, _ = build_model('vgg11', 2, 'none', 64, fc_layers=True)
     count = lambda model: sum(p.numel() for p in model.parameters())

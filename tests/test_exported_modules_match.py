@@ -6,26 +6,43 @@ import yaml
 from conftest import BIN, ROOT, run
 
 
+def read_modules(package):
+    "The text of each module that a notebook makes, by its path in the package; `conf` and the page's files are written by hand"
+    names = {p: p.relative_to(package).as_posix() for p in package.rglob('*.py')}
+    return {name: p.read_text() for p, name in names.items() if not name.startswith(('conf/', 'page/', 'notebooks/'))}
+
+
 def test_modules_match_notebooks(tmp_path):
     shutil.copy(ROOT/'pyproject.toml', tmp_path)
     shutil.copytree(ROOT/'nbs', tmp_path/'nbs', symlinks=True, ignore=shutil.ignore_patterns('runs', 'report', '.ipynb_checkpoints'))
     (tmp_path/'catdog').mkdir()
-    shutil.copy(ROOT/'catdog'/'__init__.py', tmp_path/'catdog')
+    for name in ('__init__.py', '__main__.py'): shutil.copy(ROOT/'catdog'/name, tmp_path/'catdog')
     done = run(BIN/'nbdev-export', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    exported = {p.name: p.read_text() for p in (tmp_path/'catdog').glob('*.py')}
-    committed = {p.name: p.read_text() for p in (ROOT/'catdog').glob('*.py')}
+    exported, committed = read_modules(tmp_path/'catdog'), read_modules(ROOT/'catdog')
     assert exported.keys() == committed.keys()
     for name in exported: assert exported[name] == committed[name], f'{name} is not what its notebook exports: run nbdev-export'
 
 
 def test_modules_import_one_way():
     sidebar = yaml.safe_load((ROOT/'_quarto.yml').read_text())['website']['sidebar']['contents']
-    notebooks = [name for part in sidebar if isinstance(part, dict) for name in part['contents'] if name[:1].isdigit()]
+    listed = [name for part in sidebar if isinstance(part, dict) for name in part['contents'] if name[:1].isdigit()]
+    notebooks = [p.name for p in sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))]
+    assert listed == notebooks, 'the sidebar of _quarto.yml lists each module once, in the order of the notebooks'
     order = [name.split('_', 1)[1].removesuffix('.ipynb') for name in notebooks]
-    assert sorted(order) == sorted(p.stem for p in (ROOT/'catdog').glob('[a-z]*.py')), 'the sidebar of _quarto.yml lists each module once'
     for i, name in enumerate(order):
-        for node in ast.walk(ast.parse((ROOT/'catdog'/f'{name}.py').read_text())):
-            if not isinstance(node, ast.ImportFrom) or not (node.module or '').startswith('catdog'): continue
-            imported = [node.module.split('.')[1]] if '.' in node.module else [a.name for a in node.names]
-            assert set(imported) <= set(order[:i]), f'{name} imports {imported}, which come after it'
+        path = ROOT/'catdog'/f"{name.replace('.', '/')}.py"
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom): continue
+            imported = absolute(node, name)
+            if imported.split('.')[0] != 'catdog' or imported == 'catdog': continue
+            imported = imported.removeprefix('catdog.')
+            known = [imported] if imported in order else [f'{imported}.{a.name}' for a in node.names]
+            assert set(known) <= set(order[:i]), f'{name} imports {known}, which come after it'
+
+
+def absolute(node, module):
+    "The module that an import names, from the root of the package"
+    if not node.level: return node.module or ''
+    parts = ['catdog', *module.split('.')][:-node.level]
+    return '.'.join(parts+([node.module] if node.module else []))

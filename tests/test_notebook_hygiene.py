@@ -33,7 +33,7 @@ def test_one_parameters_cell(name):
 
 
 def test_parameters_are_the_fields_of_run_config():
-    from catdog.run import RunConfig
+    from catdog.training.config import RunConfig
     cells = json.loads((ROOT/'nbs'/'train.ipynb').read_text())['cells']
     source = ''.join(next(c['source'] for c in cells if 'parameters' in c['metadata'].get('tags', [])))
     given = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(source).body}

@@ -15,8 +15,8 @@ def files(request, pets):
 @pytest.mark.parametrize('arch, size', [('resnet18', 128), ('tf_efficientnet_lite0', 224), ('convnext_tiny', 96), ('vgg11_bn', 160)])
 def test_evaluation_tensor_is_timms(files, arch, size):
     import torch
-    from catdog.data import open_photo
-    from catdog.model import build_model
+    from catdog.photos.decode import open_photo
+    from catdog.models.backbone import build_model
     from timm.data import create_transform, resolve_model_data_config
     model, shape, _ = build_model(arch, 2, 'none', size)
     config = {**resolve_model_data_config(model), 'input_size': (3, size, size)}
@@ -30,8 +30,10 @@ def test_evaluation_tensor_is_timms(files, arch, size):
 
 def test_loader_gives_the_same_tensor(tmp_path, pets):
     import torch
-    from catdog.data import Preprocessing, make_catalogue, open_photo
-    from catdog.loading import make_loaders
+    from catdog.photos.decode import open_photo
+    from catdog.photos.preprocessing import Preprocessing
+    from catdog.photos.catalogue import make_catalogue
+    from catdog.batches.loading import make_loaders
     catalogue, shape = make_catalogue(pets), Preprocessing(size=96, crop_pct=.95, interpolation='bicubic')
     valid = catalogue[catalogue.split == 'valid']
     batch = torch.cat([x for x, _ in make_loaders(catalogue, shape, cache=tmp_path).valid])

@@ -13,10 +13,10 @@ SETTINGS = {**TINY, 'arch': 'test_convnext', 'epochs': 2, 'optimizer': 'sgd', 'l
 
 GRADIENTS = """
 import sys, torch
-from catdog.data import make_catalogue
-from catdog.finetune import prepare
-from catdog.processes import ShareBatches, rank, world_size
-from catdog.run import make_config
+from catdog.photos.catalogue import make_catalogue
+from catdog.training.config import make_config
+from catdog.training.processes import ShareBatches, rank, world_size
+from catdog.training.finetune import prepare
 from fastai.callback.core import Callback, CancelFitException
 
 class Keep(Callback):
@@ -64,7 +64,7 @@ def test_workers_end_with_the_command(tmp_path, pets):
     for line in command.stderr:
         if 'epoch 2/5000' in line: break
     family = psutil.Process(command.pid).children(recursive=True)
-    assert sum('catdog.finetune' in ' '.join(p.cmdline()) for p in family) >= 3   # the launcher and two workers
+    assert sum('catdog.training.finetune' in ' '.join(p.cmdline()) for p in family) >= 3   # the launcher and two workers
     command.send_signal(signal.SIGINT)
     assert command.wait(timeout=60) == 130
     command.stderr.close()

@@ -15,6 +15,6 @@ def test_links_and_pictures_exist():
 
 
 def test_options_named_in_readme_exist():
-    from catdog.run import RunConfig
+    from catdog.training.config import RunConfig
     text = (ROOT/'README.md').read_text()
     for name in re.findall(r'-p (\w+) ', text): assert name in RunConfig.model_fields or name == 'out', name

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from conftest import TINY, catdog, options
 
-from catdog.data import DataError, make_catalogue
-from catdog.inspect import hash_file
-from catdog.review import read_verdicts, reviewed_accuracy
+from catdog.errors import DataError
+from catdog.files import hash_file
+from catdog.photos.review import read_verdicts, reviewed_accuracy
+from catdog.photos.catalogue import make_catalogue
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +61,7 @@ def test_a_new_class_is_refused(pets, tmp_path):
 
 def test_doubts_of_runs_become_a_review(pets, runs, tmp_path):
     "What both runs disagree with is listed with empty verdicts, and a filled-in verdict is applied and kept"
-    from catdog.run import Run
+    from catdog.training.run import Run
     folders = sorted(runs.iterdir())
     command = ['doubtful', pets, *[text for folder in folders for text in ('--runs', folder)], '--review', tmp_path/'review.csv', '--page', tmp_path/'page.html']
     done = catdog(*command)

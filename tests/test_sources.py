@@ -10,9 +10,9 @@ import zipfile
 import pytest
 from conftest import catdog
 
-from catdog.download import download
-from catdog.photo import DataError
-from catdog.sources import PUBLISHED, Published, fetch_huggingface, fetch_kaggle, fetch_published, find_photos, unpack_kaggle
+from catdog.errors import DataError
+from catdog.photos.download import download
+from catdog.photos.sources import PUBLISHED, Published, fetch_huggingface, fetch_kaggle, fetch_published, find_photos, unpack_kaggle
 
 
 class Host(http.server.BaseHTTPRequestHandler):

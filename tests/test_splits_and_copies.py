@@ -5,8 +5,9 @@ import pytest
 from conftest import catdog
 from PIL import Image
 
-from catdog.data import DataError, assign_folds, assign_splits, choose_subset, make_catalogue
-from catdog.duplicates import group_duplicates, near_pairs
+from catdog.errors import DataError
+from catdog.photos.duplicates import group_duplicates, near_pairs
+from catdog.photos.catalogue import assign_folds, assign_splits, choose_subset, make_catalogue
 
 
 def photos(n, seed, groups=None):

@@ -8,8 +8,8 @@ from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from catdog.quality import calibration_error, predictions_table, quality
-from catdog.statistics import compare_pairs, gather_correct, holm, mcnemar_p_value
+from catdog.evaluation.metrics import calibration_error, predictions_table, quality
+from catdog.comparison.statistics import compare_pairs, gather_correct, holm, mcnemar_p_value
 
 
 @pytest.fixture(scope='module', params=[2, 3], ids=['two classes', 'three classes'])

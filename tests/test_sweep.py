@@ -47,7 +47,7 @@ def test_mistakes_end_a_sweep_before_it_starts(tmp_path, arguments, text):
 
 @pytest.mark.parametrize('preset', ['quick', 'families', 'efficiency'])
 def test_presets_are_runs_of_real_backbones(preset):
-    from catdog.sweep import read_sweep
+    from catdog.sweeps.launch import read_sweep
     configs = read_sweep([f'+sweep={preset}']).configs
     assert len({c.arch for c in configs}) >= 4 and len(configs) == len(set(configs))
 
@@ -107,10 +107,10 @@ def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
     assert names == {'run.json', 'history.csv', 'predictions.parquet', 'model.safetensors', 'train.ipynb', 'train.log', 'model.onnx', 'valid_predictions.parquet'}
     assert list(tmp_path.iterdir()) == []
 
-    from catdog.sweep import read_sweep, unfinished
+    from catdog.sweeps.launch import read_sweep, unfinished
     assert unfinished(read_sweep(command).configs) == []
-    from catdog.bucket import fetch_runs
-    from catdog.gather import read_runs
+    from catdog.sweeps.bucket import fetch_runs
+    from catdog.comparison.gather import read_runs
     assert list(read_runs(fetch_runs('s3://pets/runs'))[0].arch) == ['test_resnet']
 
 

@@ -31,9 +31,9 @@ def test_online_without_an_account_goes_offline(tmp_path, pets):
 def test_disabled_does_not_import_it(tmp_path, pets):
     code = f"""
 import sys
-from catdog.data import make_catalogue
-from catdog.finetune import fit, prepare
-from catdog.run import make_config
+from catdog.photos.catalogue import make_catalogue
+from catdog.training.config import make_config
+from catdog.training.finetune import fit, prepare
 config = make_config(**{ {**TINY, 'data': str(pets), 'runs': str(tmp_path/'runs')} !r})
 fit(prepare(config, make_catalogue(config.data), progress=False))
 print('fastai.callback.wandb' in sys.modules)
