@@ -34,7 +34,7 @@ class Artefact:
         about = json.loads(about)
         self.weights_sha256 = about.get('weights_sha256')
         self.classes, self.resize_inside = about['classes'], about['resize_inside']
-        self.shape = Preprocessing(**{k: tuple(v) if isinstance(v, list) else v for k, v in about['preprocessing'].items()})
+        self.shape = Preprocessing.from_dict(about['preprocessing'])
 
     def probabilities(self,
         photo:bytes|str|Path         # The bytes of a photo's file, or its path. DataError where it cannot be read

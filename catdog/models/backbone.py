@@ -148,7 +148,7 @@ def load_model(
     except Exception as error: raise ValueError(f'{path} cannot be read as a model: {error}') from None
     if not about: raise ValueError(f'{path} is no model saved by catdog: it does not say its architecture and classes; take the model.safetensors of a run folder')
     about = json.loads(about)
-    shape = Preprocessing(**{k: tuple(v) if isinstance(v, list) else v for k, v in about['preprocessing'].items()})
+    shape = Preprocessing.from_dict(about['preprocessing'])
     model = _bare_model(about['arch'], len(about['classes']), shape.size, fc_layers=about.get('fc_layers', False))
     model.load_state_dict(load_file(path))
     return model.eval(), about['classes'], shape

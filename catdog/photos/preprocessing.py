@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 # %% ../../nbs/08_photos.preprocessing.ipynb #9c2dcc8e
-RESAMPLING = {'nearest': Image.Resampling.NEAREST, 'bilinear': Image.Resampling.BILINEAR,
-              'bicubic': Image.Resampling.BICUBIC, 'lanczos': Image.Resampling.LANCZOS}
+RESAMPLING = {
+    'nearest': Image.Resampling.NEAREST, 'bilinear': Image.Resampling.BILINEAR,
+    'bicubic': Image.Resampling.BICUBIC, 'lanczos': Image.Resampling.LANCZOS}
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -54,5 +55,12 @@ class Preprocessing:
         return np.ascontiguousarray(((pixels-np.float32(self.mean))/np.float32(self.std)).transpose(2, 0, 1))
 
     def to_dict(self)->dict:
-        "As plain JSON values; `Preprocessing(**d)` reads them back."
+        "As plain JSON values; `from_dict` reads them back."
         return {**asdict(self), 'mean': list(self.mean), 'std': list(self.std)}
+
+    @classmethod
+    def from_dict(cls,
+        values:dict              # As `to_dict` gives it
+    )->'Preprocessing':
+        "The preprocessing that a record or a model file holds."
+        return cls(**{**values, 'mean': tuple(values['mean']), 'std': tuple(values['std'])})

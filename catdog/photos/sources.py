@@ -19,7 +19,8 @@ from ..errors import DataError
 from ..files import cache_folder
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
-from .download import ARCHIVES, download, fetch_prefix, is_archive, making, unpack
+from ..files import making
+from .download import ARCHIVES, download, fetch_prefix, is_archive, unpack
 
 # %% ../../nbs/14_photos.sources.ipynb #c0598258
 SUFFIXES = {suffix for suffixes in PHOTO_FORMATS.values() for suffix in suffixes.split()}
