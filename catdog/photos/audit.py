@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..files import cache_folder, hash_file
 from ..machine import usable_cores
-from .workers import inspect_files
+from .workers import inspect_files, passing_reason
 
 # %% ../../nbs/10_photos.audit.ipynb #b1254c06
 _FOUND = ['sha256', 'width', 'height', 'status', 'reason', 'note', 'dhash']
@@ -68,8 +68,8 @@ class AuditCache:
     def add(self,
         rows:dict                # Row of `inspect_photo`, by absolute path
     ):
-        "Remember what was found. What took too long is not: the machine may have been busy."
-        rows = {path: row for path, row in rows.items() if row['sha256'] and not row['reason'].startswith('decoding took')}
+        "Remember what was found. What took too long, or crashed, is not: the machine may have been busy."
+        rows = {path: row for path, row in rows.items() if row['sha256'] and not passing_reason(row['reason'])}
         with closing(self.connect()) as db:
             self._add_files(db, {path: row['sha256'] for path, row in rows.items()}, {path: _state(path) for path in rows})
             with db: db.executemany('insert or replace into photos values (?, ?, ?, ?, ?, ?, ?, ?)', [(row['sha256'], Path(path).suffix.lower(), *[row[k] for k in _FOUND[1:]]) for path, row in rows.items()])
