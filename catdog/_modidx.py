@@ -1241,6 +1241,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.training.run.Run.record': ('training.run.html#run.record', 'catdog/training/run.py'),
                                      'catdog.training.run.Run.update': ('training.run.html#run.update', 'catdog/training/run.py'),
                                      'catdog.training.run.RunRecord': ('training.run.html#runrecord', 'catdog/training/run.py'),
+                                     'catdog.training.run.RunRecord._leave_out_missing': ( 'training.run.html#runrecord._leave_out_missing',
+                                                                                           'catdog/training/run.py'),
                                      'catdog.training.run.RunRecord.to_dict': ( 'training.run.html#runrecord.to_dict',
                                                                                 'catdog/training/run.py'),
                                      'catdog.training.run.TimingsRecord': ('training.run.html#timingsrecord', 'catdog/training/run.py'),

@@ -10,7 +10,7 @@ __all__ = ['WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord'
 import hashlib, json, re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..files import write_atomically
 from .config import RunConfig
@@ -83,6 +83,8 @@ class CostRecord(_Part):
     note:str|None = None             # Why it could not be measured
 
 # %% ../../nbs/25_training.run.ipynb #9a8afd59
+_PARTS = {'config', 'resolved', 'weights', 'preprocessing', 'catalogue', 'hardware', 'versions', 'timings', 'metrics', 'cost'}
+
 class RunRecord(_Part):
     "What `run.json` holds."
     name:str = ''
@@ -105,6 +107,13 @@ class RunRecord(_Part):
     also:dict|None = None            # Metrics on other photos, by the name of the source
     robustness:dict|list|None = None
     scaling:dict|list|None = None
+
+    @model_validator(mode='before')
+    @classmethod
+    def _leave_out_missing(cls, fields):
+        "None where a part should be is a part that is missing"
+        if not isinstance(fields, dict): return fields
+        return {name: value for name, value in fields.items() if value is not None or name not in _PARTS}
 
     def to_dict(self)->dict:
         "Only what was written, as plain values."
