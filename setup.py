@@ -36,7 +36,7 @@ setup(
     license=settings['license'],
     keywords=settings['keywords'].split(),
     packages=find_packages(include=[settings['module'], f"{settings['module']}.*"]),
-    package_data={f"{settings['module']}.conf": ['**/*.yaml']},
+    package_data={f"{settings['module']}.conf": ['**/*.yaml'], f"{settings['module']}.page": ['*.j2', '*.css', '*.js']},
     install_requires=lines('requirements'),
     extras_require=extras,
     entry_points={'console_scripts': lines('console_scripts'),

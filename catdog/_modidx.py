@@ -1275,8 +1275,15 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'catdog/training/tracking.py'),
                                           'catdog.training.tracking.start_tracking': ( 'training.tracking.html#start_tracking',
                                                                                        'catdog/training/tracking.py')},
-            'catdog.words': { 'catdog.words.duration': ('words.html#duration', 'catdog/words.py'),
+            'catdog.words': { 'catdog.words._row': ('words.html#_row', 'catdog/words.py'),
+                              'catdog.words._templates': ('words.html#_templates', 'catdog/words.py'),
+                              'catdog.words.duration': ('words.html#duration', 'catdog/words.py'),
                               'catdog.words.listing': ('words.html#listing', 'catdog/words.py'),
+                              'catdog.words.markdown_rows': ('words.html#markdown_rows', 'catdog/words.py'),
+                              'catdog.words.markdown_text': ('words.html#markdown_text', 'catdog/words.py'),
+                              'catdog.words.page_policy': ('words.html#page_policy', 'catdog/words.py'),
+                              'catdog.words.page_text': ('words.html#page_text', 'catdog/words.py'),
                               'catdog.words.percent': ('words.html#percent', 'catdog/words.py'),
                               'catdog.words.plural': ('words.html#plural', 'catdog/words.py'),
-                              'catdog.words.points': ('words.html#points', 'catdog/words.py')}}}
+                              'catdog.words.points': ('words.html#points', 'catdog/words.py'),
+                              'catdog.words.render_page': ('words.html#render_page', 'catdog/words.py')}}}
