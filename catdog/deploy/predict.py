@@ -21,7 +21,7 @@ from ..files import hash_file
 from ..photos.decode import MAX_BYTES, open_photo
 from ..photos.preprocessing import Preprocessing
 
-# %% ../../nbs/34_deploy.predict.ipynb #df8e7dea
+# %% ../../nbs/34_deploy.predict.ipynb #a61ff7d7
 def read_photo(
     path:str|Path            # DataError where it is no regular file, or larger than a photo is
 )->bytes:
@@ -32,7 +32,7 @@ def read_photo(
     if about.st_size > MAX_BYTES: raise DataError(f'too large: {about.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
     with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
-# %% ../../nbs/34_deploy.predict.ipynb #643dec5a
+# %% ../../nbs/34_deploy.predict.ipynb #a2cbfda9
 def parse_facts(
     text:str|None,           # What the file says under the name catdog
     name:str                 # Of the file, for the error
@@ -48,7 +48,7 @@ def parse_facts(
     except ValueError as error: raise ValueError(f'{name} cannot say how a photo is prepared for it: {error}') from None
     return {**facts, 'shape': shape}
 
-# %% ../../nbs/34_deploy.predict.ipynb #f5a2903c
+# %% ../../nbs/34_deploy.predict.ipynb #3735f1ad
 _HEADER_BYTES = 100_000_000   # safetensors' own bound
 
 def weights_facts(
@@ -66,7 +66,7 @@ def weights_facts(
     if not isinstance(arch, str) or ':' in arch or '/' in arch: raise ValueError(f'{path} names a network that is not timm\'s own: {str(arch)[:80]!r}; it would have to be fetched, which predicting never does')
     return facts
 
-# %% ../../nbs/34_deploy.predict.ipynb #814089aa
+# %% ../../nbs/34_deploy.predict.ipynb #9ea22806
 def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
@@ -85,7 +85,7 @@ def open_session(
     try: return load_onnxruntime().InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error: raise ValueError(f'{path} cannot be run as an ONNX file: {str(error).splitlines()[0]}') from None
 
-# %% ../../nbs/34_deploy.predict.ipynb #d8fd8b72
+# %% ../../nbs/34_deploy.predict.ipynb #71cc97bc
 def to_square(
     image,                       # PIL image, RGB, any size
     shape:Preprocessing
@@ -110,7 +110,8 @@ class Artefact:
         taken, given = self.session.get_inputs(), self.session.get_outputs()
         fits = len(taken) == len(given) == 1 and taken[0].type == 'tensor(uint8)' and given[0].shape[-1:] == [len(self.classes)]
         if not fits or len(taken[0].shape) not in (3, 4): raise ValueError(f'{path} takes or gives something else than an artefact of catdog does')
-        self.input, self.batches = taken[0].name, len(taken[0].shape) == 4 and not isinstance(taken[0].shape[0], int)
+        self.input, self.single = taken[0].name, len(taken[0].shape) == 3      # single: written before there were batches
+        self.batches = not self.single and not isinstance(given[0].shape[0], int)
 
     def _run(self, pixels):
         answer = self.session.run(None, {self.input: pixels})[0]
@@ -122,16 +123,20 @@ class Artefact:
     )->np.ndarray:                   # float32 (classes,)
         "From a file to probabilities."
         image = open_photo(photo if isinstance(photo, bytes) else read_photo(photo))
-        pixels = np.asarray(image if self.resize_inside else self.shape.resize(image))
-        return self._run(pixels if len(self.session.get_inputs()[0].shape) == 3 else pixels[None])[0]
+        return self.pixel_probabilities(np.asarray(image if self.resize_inside else self.shape.resize(image)))
+
+    def pixel_probabilities(self,
+        pixels:np.ndarray            # uint8 (height, width, 3); resized already where `resize_inside` is false
+    )->np.ndarray:                   # float32 (classes,)
+        "From pixels to probabilities."
+        return self._run(pixels if self.single else pixels[None])[0]
 
     def square_probabilities(self,
         squares:list[np.ndarray]     # As `to_square` makes them
     )->np.ndarray:                   # float32 (n, classes)
         "From prepared photos to probabilities, all in one go."
         if self.batches: return self._run(np.stack(squares))
-        single = [square if len(self.session.get_inputs()[0].shape) == 3 else square[None] for square in squares]
-        return np.concatenate([self._run(pixels) for pixels in single])
+        return np.stack([self.pixel_probabilities(square) for square in squares])
 
 # %% ../../nbs/34_deploy.predict.ipynb #009ce288
 def find_model(
@@ -148,7 +153,7 @@ def find_model(
     reason = f'it is a folder of runs, so name one of them, such as {path/runs[0]}' if runs else 'its run has not finished'
     raise ValueError(f'{run_or_model} holds no model.safetensors: {reason}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #99889679
+# %% ../../nbs/34_deploy.predict.ipynb #8f319bb0
 def find_artefact(
     model:Path                   # As `find_model` finds it
 )->Artefact|None:
@@ -159,7 +164,7 @@ def find_artefact(
     artefact = Artefact(beside)
     return artefact if artefact.weights_sha256 == hash_file(model) else None
 
-# %% ../../nbs/34_deploy.predict.ipynb #a3ac9392
+# %% ../../nbs/34_deploy.predict.ipynb #b114af3a
 def torch_probabilities(
     path:str|Path,               # As `save_model` writes it
     device:str='cpu'
@@ -175,7 +180,7 @@ def torch_probabilities(
         with torch.inference_mode(): return model(torch.from_numpy(images).to(device)).float().cpu().double().softmax(1).numpy()
     return probabilities
 
-# %% ../../nbs/34_deploy.predict.ipynb #4a1820ec
+# %% ../../nbs/34_deploy.predict.ipynb #de0b8a4f
 def error_row(
     path:str|Path,
     error:Exception              # DataError or OSError
@@ -239,7 +244,7 @@ class Predictor:
         answers = iter(()) if not good else iter(self.artefact.square_probabilities(good) if self.artefact else self._answer(np.stack(good)))
         return [pixels if isinstance(pixels, dict) else label_row(path, self.classes, next(answers)) for path, pixels in zip(paths, prepared)]
 
-# %% ../../nbs/34_deploy.predict.ipynb #9e0b088d
+# %% ../../nbs/34_deploy.predict.ipynb #6329ac87
 def describe_photos(
     predictor:Predictor,
     paths,                       # Any iterable of files
