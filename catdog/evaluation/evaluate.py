@@ -69,7 +69,7 @@ def _say(text):
     except OSError: pass
     print(text, file=sys.stderr, flush=True)
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #10c47299
+# %% ../../nbs/39_evaluation.evaluate.ipynb #9f6843ff
 def measure_costs(
     folder:Path,                 # Of the run; gets model.onnx
     model:nn.Module,
@@ -107,7 +107,7 @@ def _write_photos(training):
     used = training.catalogue[training.catalogue.split.isin(['train', 'valid', 'test'])]
     used[['sha256', 'label', 'split']].drop_duplicates().to_parquet(training.run.folder/'photos.parquet', index=False)
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #1357be67
+# %% ../../nbs/39_evaluation.evaluate.ipynb #416a0ab8
 def evaluate_run(
     training:Training            # Trained by `fit`
 )->Run:                          # Finished
@@ -146,7 +146,7 @@ def run_device(
     try: return pick_device(run.info.get('resolved', {}).get('device') or 'cpu')
     except ConfigError: return torch.device('cpu')
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #15319200
+# %% ../../nbs/39_evaluation.evaluate.ipynb #b248feeb
 def match_classes(
     labels:pd.Series,            # Of another data set
     classes:list[str],           # That the network knows
@@ -174,7 +174,7 @@ def find_others(
     if photos.empty: raise DataError(f'{data} holds no photo that can be read')
     return photos
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #4438345f
+# %% ../../nbs/39_evaluation.evaluate.ipynb #41c39275
 def known_photos(
     run:Run                      # Finished
 )->set[str]:                     # sha256
@@ -206,7 +206,7 @@ def test_on(
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
     return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': str(data)}
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #cee68de9
+# %% ../../nbs/39_evaluation.evaluate.ipynb #9839f78c
 def place_of(
     cost:dict,                   # As `torch_cost` makes it
     hardware:dict                # As `describe_hardware` makes it
@@ -221,10 +221,11 @@ def _update_costs(run, found, here):
     elsewhere = dict(info.get('costs_elsewhere') or {})
     if before != now: elsewhere[before] = dict(cost=info['cost'], artefact=info.get('artefact'), hardware=info['hardware'])
     elsewhere.pop(now, None)
-    run.update(cost={**(info['cost'] if before == now else {}), **found}, artefact=artefact, hardware=here, costs_elsewhere=elsewhere,
-        files=hash_files(run.folder, _KEPT))
+    cost = {**(info['cost'] if before == now else {}), **found}
+    run.update(cost=cost, artefact=artefact, hardware=here, trained_on=info.get('trained_on') or info['hardware'],
+        costs_elsewhere=elsewhere, files=hash_files(run.folder, _KEPT))
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #25a5e721
+# %% ../../nbs/39_evaluation.evaluate.ipynb #4042c7f4
 def _check_run(run):
     "ValueError where a run cannot be evaluated again"
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.info.get('status', 'missing')!r})")
