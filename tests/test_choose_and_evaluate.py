@@ -92,7 +92,8 @@ def test_evaluate_adds_to_a_run(copies, tmp_path):
 
 def test_export_does_without_the_extra(tmp_path, monkeypatch):
     "A run goes on, and its record says what to install"
-    from catdog import evaluate, export
+    from catdog.deploy import export
+    from catdog.evaluation import evaluate
     from catdog.photos.sample import draw_picture
     from catdog.models.backbone import build_model, save_model
     monkeypatch.setattr(export, 'EXTRA', ('a_package_that_is_not_there',))
