@@ -7,12 +7,12 @@ __all__ = ['Audit', 'describe_duplicates', 'audit', 'relayed_progress', 'run_not
            'local_runs', 'describe_comparison', 'compare', 'describe_choice', 'choose', 'Predictions', 'predict']
 
 # %% ../nbs/56_door.ipynb #a815a21d
-import json, logging, os, sys, tempfile, threading
+import logging, os, sys, tempfile, threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .words import duration, percent, plural
+from .words import percent, plural
 
 # %% ../nbs/56_door.ipynb #6324580d
 @dataclass

@@ -34,7 +34,7 @@ class RunConfig(BaseModel):
     train_photos:int|None = Field(None, ge=2, description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
     weights:str = Field('auto', description="'auto' (pretrained where reachable), 'imagenet', 'none', a .safetensors or .pth file, or a folder of models as timm saves them, by arch")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
-    std:Channels|None = Field(None, description="standard deviation the weights expect, likewise")
+    std:Channels|None = Field(None, description="standard deviation the weights expect, likewise; None takes timm's")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto', description="'frozen' (head only), 'finetune' (head, then all), 'full' (from scratch); 'auto' goes by the weights")
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
     first_image_size:int|None = Field(None, ge=32, le=1024, multiple_of=32, description='side in the first epoch, a multiple of 32, from which training pictures grow to image_size in three quarters of the epochs; None keeps one size')
