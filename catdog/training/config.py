@@ -32,7 +32,7 @@ class RunConfig(BaseModel):
     data:str = Field('sample', description="'sample', a folder of class folders, a list, an archive, a URL, or a published data set")
     review:str|None = Field(None, description='CSV of verdicts on labels to apply; None applies none')
     train_photos:int|None = Field(None, ge=2, description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
-    weights:str = Field('auto', description="'auto' (pretrained where reachable), 'imagenet', 'none', a .safetensors or .pth file, or a folder of models as timm saves them, by arch")
+    weights:str = Field('auto', description="'auto' (pretrained where reachable), 'imagenet', 'none', a .safetensors, .pth, .pth.tar or .ckpt file, a folder of such by arch, or hf_hub:OWNER/NAME")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
     std:Channels|None = Field(None, description="standard deviation the weights expect, likewise")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto', description="'frozen' (head only), 'finetune' (head, then all), 'full' (from scratch); 'auto' goes by the weights")
@@ -114,7 +114,9 @@ def check_arch(
 )->str:                      # `arch`
     "ValueError, with the nearest names, where there is no such backbone."
     import timm
-    if arch == 'baseline' or timm.is_model(arch): return arch
+    from catdog.models.weights import check_tag
+    if ':' in arch: raise ValueError(f"is an address: write the architecture's name, and its weights as weights = {arch!r}")
+    if arch == 'baseline' or timm.is_model(arch): return check_tag(arch)
     names = ['baseline', *timm.list_models()]
     near = difflib.get_close_matches(arch, names, 3) or [n for n in names if arch and n.startswith(arch[:4])][:3]
     raise ValueError(f"is no backbone of timm's{_nearest(near)}; timm.list_models() lists them, and 'baseline' is catdog's own")
@@ -133,16 +135,17 @@ def check_weights(
 )->str:                      # `weights`
     "ValueError where it is neither a choice nor a weights file or a folder of such that exists."
     choices = ('auto', 'imagenet', 'none')
-    if weights in choices: return weights
+    if weights in choices or re.fullmatch('hf[-_]hub:[^/ ]+/[^/ ]+', weights): return weights
+    from catdog.models.weights import has_weights_suffix, list_weights
     path = Path(weights).expanduser()
     if path.is_dir():
-        if any(path.glob('*/config.json')): return weights
-        raise ValueError('holds no ARCH/config.json: a folder of weights has a folder for each arch, with config.json and model.safetensors as timm saves them')
-    if path.suffix in ('.safetensors', '.pth', '.pt', '.bin'):
+        if list_weights(path): return weights
+        raise ValueError('is a folder without weights: it has a file ARCH.safetensors for each arch, or ARCH/model.safetensors as timm saves them')
+    if has_weights_suffix(path):
         if path.is_file(): return weights
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise ValueError(f'is no file{_nearest([str(path.parent/n) for n in difflib.get_close_matches(path.name, siblings, 1)])}')
-    raise ValueError(f"is none of 'auto', 'imagenet', 'none' and no .safetensors or .pth file{_nearest(difflib.get_close_matches(weights, choices, 1))}")
+    raise ValueError(f"is none of 'auto', 'imagenet', 'none', no hf_hub:OWNER/NAME and no .safetensors or .pth file{_nearest(difflib.get_close_matches(weights, choices, 1))}")
 
 def _nearest(names): return f"; did you mean {' or '.join(repr(n) for n in names)}?" if names else ''
 
