@@ -22,7 +22,7 @@ from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo
 from ..photos.preprocessing import Preprocessing
 
-# %% ../../nbs/34_deploy.predict.ipynb #3c470174
+# %% ../../nbs/34_deploy.predict.ipynb #8255f07e
 def read_photo(
     path:str|Path            # DataError where it is no regular file, or larger than a photo is
 )->bytes:
@@ -33,7 +33,7 @@ def read_photo(
     if about.st_size > MAX_BYTES: raise DataError(f'too large: {about.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
     with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
-# %% ../../nbs/34_deploy.predict.ipynb #ae82d9b4
+# %% ../../nbs/34_deploy.predict.ipynb #ef41fc18
 def parse_facts(
     text:str|None,           # What the file says under the name catdog
     name:str                 # Of the file, for the error
@@ -49,7 +49,7 @@ def parse_facts(
     except ValueError as error: raise ValueError(f'{name} cannot say how a photo is prepared for it: {error}') from None
     return {**facts, 'shape': shape}
 
-# %% ../../nbs/34_deploy.predict.ipynb #6a196ad2
+# %% ../../nbs/34_deploy.predict.ipynb #574285d3
 _HEADER_BYTES = 100_000_000   # safetensors' own bound
 
 def weights_facts(
@@ -67,7 +67,7 @@ def weights_facts(
     if not isinstance(arch, str) or ':' in arch or '/' in arch: raise ValueError(f'{path} names a network that is not timm\'s own: {str(arch)[:80]!r}; it would have to be fetched, which predicting never does')
     return facts
 
-# %% ../../nbs/34_deploy.predict.ipynb #2b74791d
+# %% ../../nbs/34_deploy.predict.ipynb #362cfe1f
 def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
@@ -86,7 +86,7 @@ def open_session(
     try: return load_onnxruntime().InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error: raise ValueError(f'{path} cannot be run as an ONNX file: {str(error).splitlines()[0]}') from None
 
-# %% ../../nbs/34_deploy.predict.ipynb #5f5bbc76
+# %% ../../nbs/34_deploy.predict.ipynb #c42763b3
 def to_square(
     image,                       # PIL image, RGB, any size
     shape:Preprocessing
@@ -154,7 +154,7 @@ def find_model(
     reason = f'it is a folder of runs, so name one of them, such as {path/runs[0]}' if runs else 'its run has not finished'
     raise ValueError(f'{run_or_model} holds no model.safetensors: {reason}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #f79ac5cb
+# %% ../../nbs/34_deploy.predict.ipynb #ab3639c9
 def find_artefact(
     model:Path                   # As `find_model` finds it
 )->Artefact|None:
@@ -165,7 +165,7 @@ def find_artefact(
     artefact = Artefact(beside)
     return artefact if artefact.weights_sha256 == hash_file(model) else None
 
-# %% ../../nbs/34_deploy.predict.ipynb #ca836057
+# %% ../../nbs/34_deploy.predict.ipynb #0a3df800
 def torch_probabilities(
     path:str|Path,               # As `save_model` writes it
     device:str='cpu'
@@ -174,14 +174,15 @@ def torch_probabilities(
     weights_facts(path)
     import torch
     from catdog.models.backbone import load_model
-    model, _, _ = load_model(path)
+    try: model, _, _ = load_model(path)
+    except (RuntimeError, KeyError, TypeError) as error: raise ValueError(f'{path} does not hold the weights of the network it names: {str(error).strip().splitlines()[0]}') from None
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()): raise ValueError(f'{path} holds weights that are no numbers: it is damaged')
     model.to(device)
     def probabilities(images):
         with torch.inference_mode(): return model(torch.from_numpy(images).to(device)).float().cpu().double().softmax(1).numpy()
     return probabilities
 
-# %% ../../nbs/34_deploy.predict.ipynb #a4a23ddb
+# %% ../../nbs/34_deploy.predict.ipynb #8c2c62d5
 _NAMES = set(' '.join(PHOTO_FORMATS.values()).split())
 _ADDRESSES = ('http://', 'https://')
 
@@ -207,7 +208,7 @@ def find_paths(
         elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]
         else: yield name
 
-# %% ../../nbs/34_deploy.predict.ipynb #2f781361
+# %% ../../nbs/34_deploy.predict.ipynb #03246a02
 def fetch_photo(
     address:str,                 # http or https
     seconds:float=60             # At most
@@ -227,7 +228,7 @@ def fetch_photo(
         raise DataError(f'cannot be fetched: {getattr(error, "reason", error)}') from None
     return data
 
-# %% ../../nbs/34_deploy.predict.ipynb #4d2687a9
+# %% ../../nbs/34_deploy.predict.ipynb #01565f1a
 def error_row(
     path:str|Path,
     error:Exception              # DataError or OSError
@@ -291,7 +292,7 @@ class Predictor:
         answers = iter(()) if not good else iter(self.artefact.square_probabilities(good) if self.artefact else self._answer(np.stack(good)))
         return [pixels if isinstance(pixels, dict) else label_row(path, self.classes, next(answers)) for path, pixels in zip(paths, prepared)]
 
-# %% ../../nbs/34_deploy.predict.ipynb #adc935cf
+# %% ../../nbs/34_deploy.predict.ipynb #3749e7d1
 def describe_photos(
     predictor:Predictor,
     paths,                       # Any iterable of files
@@ -310,7 +311,7 @@ def describe_photos(
             if len(waiting) >= 2*batch_size+workers: yield from answer()
         while waiting: yield from answer()
 
-# %% ../../nbs/34_deploy.predict.ipynb #1460209f
+# %% ../../nbs/34_deploy.predict.ipynb #49f89dd4
 def sure_from(
     facts:dict,                  # As `Artefact.facts`
     precision:float              # Share of the sure answers that must be right, such as 0.95
@@ -322,7 +323,7 @@ def sure_from(
     best = f'{max(known):g} is the most it can' if known else 'it was exported without validation photos'
     raise ValueError(f'this model cannot promise a precision of {precision:g}: {best}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #efab0087
+# %% ../../nbs/34_deploy.predict.ipynb #d43755e1
 def summarise_rows(
     counts:dict,                 # Label to photos; '' for those that could not be read
     seconds:float                # All of it took
