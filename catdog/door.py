@@ -133,13 +133,14 @@ def run_notebook(
 ):
     "Run a notebook through papermill. ValueError with its own message where it fails."
     import papermill
-    from catdog.sweeps.job import find_notebook
+    from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
     made = not out.parent.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
+    source, target = papermill_path(find_notebook(name)), papermill_path(out)
     try:
-        with relayed_progress(): papermill.execute_notebook(str(find_notebook(name)), str(out), parameters, **options)
+        with relayed_progress(): papermill.execute_notebook(source, target, parameters, **options)
     except papermill.PapermillExecutionError as error:
         if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
         _remove_stub(out, made)
