@@ -222,7 +222,7 @@ def _read_about(path):
     if about.get('format') != 1: raise ValueError(f"its format is {about.get('format')!r}, and this catdog reads 1")
     if not isinstance(arch, str) or not timm.is_model(arch) or ':' in arch: raise ValueError(f'arch {arch!r} is none that timm has')
     if len(classes) < 2 or not all(isinstance(name, str) for name in classes): raise ValueError('its class names are no list of text')
-    shape = Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in about['preprocessing'].items()})
+    shape = Preprocessing.from_dict(about['preprocessing'])
     return arch, list(classes), shape, bool(about.get('fc_layers', False))
 
 def load_model(
