@@ -6,7 +6,7 @@
 __all__ = ['METRICS', 'COLUMNS', 'NOT_OF_THE_SETUP', 'PhotoScores', 'photo_score', 'read_scores', 'read_run', 'name_setups',
            'read_runs', 'tested_runs']
 
-# %% ../../nbs/48_comparison.gather.ipynb #92f97742
+# %% ../../nbs/48_comparison.gather.ipynb #797d6f03
 import hashlib, json
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError
+from ..files import changed_files
 from ..words import listing, plural
 from ..training.config import RunConfig
 from ..training.run import Run
@@ -100,10 +101,16 @@ def _check_status(info):
     status = info.get('status', 'empty')
     if status != 'finished': raise ValueError(f"{status}: {info['error']}" if info.get('error') else f'not finished (its status is {status!r})')
 
-# %% ../../nbs/48_comparison.gather.ipynb #105a6ed0
+# %% ../../nbs/48_comparison.gather.ipynb #9aade5d9
+def _check_files(run, info):
+    "ValueError where a file is missing or is not what the run left"
+    if not (run.folder/'predictions.parquet').exists(): raise ValueError('predictions.parquet is missing')
+    changed = changed_files(run.folder, info.get('files') or {})
+    if changed: raise ValueError(f'{listing(changed)} changed after the run had ended: damaged, or of another run')
+
 def _scores_of(run, info):
     "As `quality`, and the photos that were scored"
-    if not (run.folder/'predictions.parquet').exists(): raise ValueError('predictions.parquet is missing')
+    _check_files(run, info)
     scores, metrics = read_scores(run.folder), info.get('metrics', {})
     photos = metrics.get('photos')
     told = f'predictions.parquet has {plural(len(scores.photos), "photo")} and run.json speaks of {photos}'
