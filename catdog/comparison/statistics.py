@@ -241,11 +241,11 @@ def tango_p_value(
     "How probable so large a difference is if the true one is `margin` (one-sided)."
     return stats.norm.sf(((wins-losses)/photos-margin)/np.sqrt(np.maximum(tango_variance(wins, losses, photos, margin), 1e-300)))
 
-# %% ../../nbs/47_comparison.statistics.ipynb #d39a907f
+# %% ../../nbs/47_comparison.statistics.ipynb #c59daaef
 def _squared_error(pairs, margin):
     "Variance of each difference if the true one is `margin`"
     if pairs.wins.isna().all(): return pairs.standard_error.to_numpy()**2
-    counted = tango_variance(pairs.wins.to_numpy(), pairs.losses.to_numpy(), pairs.effective.to_numpy(), margin)
+    counted = tango_variance(pairs.wins.to_numpy(), pairs.losses.to_numpy(), pairs.effective.to_numpy(), margin)+pairs.of_runs.to_numpy()
     least = np.abs(margin)*(1-np.abs(margin))/pairs.groups.to_numpy()
     return np.where(pairs.wins.isna(), pairs.standard_error.to_numpy()**2, np.maximum(counted, least))
 
@@ -282,7 +282,7 @@ def holm(
     found[order] = np.minimum(1, np.maximum.accumulate(p_values[order]*left))
     return found
 
-# %% ../../nbs/47_comparison.statistics.ipynb #4a383813
+# %% ../../nbs/47_comparison.statistics.ipynb #72e63572
 def _count(values, sums):
     "Wins and losses of each column against each other, (columns, columns) each, and the same for whole groups"
     columns = values.shape[1]
@@ -312,7 +312,7 @@ def _pair_columns(tested):
     wins, votes = _count(means, sums)
     accuracy, single = means.mean(0), np.array([tested.seeds(name) == 1 for name in tested.setups])
     of_one_run = single[:, None] & single[None, :]
-    effective = _effective(wins, wins.T, len(means), chance.variance, of_one_run, groups)
+    effective = _effective(wins, wins.T, len(means), chance.photos, of_one_run, groups)
     found = dict(difference=accuracy[:, None]-accuracy, variance=chance.variance, degrees=chance.degrees, of_runs=chance.of_runs)
     found.update(votes=votes, of_one_run=of_one_run, effective=effective, disagreement=(wins+wins.T)/len(means))
     found.update(wins=wins*effective/len(means), losses=wins.T*effective/len(means))
