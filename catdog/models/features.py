@@ -83,12 +83,14 @@ def solve_head(
     features:np.ndarray,         # float32 (n, features) of the training photos
     labels:np.ndarray,           # int (n,)
     valid_features:np.ndarray,   # Of the validation photos
-    valid_labels:np.ndarray
+    valid_labels:np.ndarray,
+    balance:bool=False           # Whether all classes count the same, however many photos they have
 )->tuple[np.ndarray, np.ndarray, float]:     # Weights (classes, features) and bias (classes,) of the last layer, and the chosen C of scikit-learn
     "The best linear layer on frozen features."
     mean, std = features.mean(0), features.std(0)+1e-6
     scale = lambda x: ((x-mean)/std).astype(np.float64)
-    fits = [LogisticRegression(C=c, max_iter=2000).fit(scale(features), labels) for c in (1e-4, 1e-3, 1e-2, 1e-1)]
+    class_weight = 'balanced' if balance else None
+    fits = [LogisticRegression(C=c, max_iter=2000, class_weight=class_weight).fit(scale(features), labels) for c in (1e-4, 1e-3, 1e-2, 1e-1)]
     best = min(fits, key=lambda fit: log_loss(valid_labels, fit.predict_proba(scale(valid_features)), labels=fit.classes_))
     weight, bias = best.coef_, best.intercept_
     if len(weight) == 1: weight, bias = np.concatenate([-weight/2, weight/2]), np.concatenate([-bias/2, bias/2])

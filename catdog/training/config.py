@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Channels', 'plain_value', 'Settings', 'PhotoSettings', 'LearningSettings', 'VariationSettings', 'RunConfig',
            'check_arch', 'check_optimizer', 'check_size', 'check_weights', 'check_device', 'check_against_timm',
-           'make_config', 'public_address', 'whole_address', 'config_from_notebook']
+           'make_config', 'public_address', 'whole_address', 'without_secret', 'config_from_notebook']
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
 import difflib, functools, os, re
@@ -314,6 +314,13 @@ def whole_address(
     "The address as the command was given it."
     given = os.environ.get('CATDOG_ADDRESS', '')
     return given if given and public_address(given) == data else data
+
+def without_secret(
+    text:str                 # Such as an error, which may name the address
+)->str:
+    "Text in which that address stands without its secret."
+    given = os.environ.get('CATDOG_ADDRESS', '')
+    return text.replace(given, public_address(given)) if given else text
 
 # %% ../../nbs/24_training.config.ipynb #44fe1afc
 def config_from_notebook(
