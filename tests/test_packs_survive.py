@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from catdog.device import usable_cores
+from catdog.machine import usable_cores
 from catdog.photos.preprocessing import Preprocessing
 from catdog.photos.catalogue import make_catalogue
 from catdog.batches.packing import DirectPhotos, pack_photos, read_pixels
@@ -18,7 +18,7 @@ from catdog.batches.packing import DirectPhotos, pack_photos, read_pixels
 SHAPE = Preprocessing(size=96)
 PACK = '''
 import sys, time, pandas as pd
-import catdog.packing as packing
+import catdog.batches.packing as packing
 from catdog.photos.preprocessing import Preprocessing
 read, decoded = packing.read_pixels, []
 def slow_read(*args):
@@ -96,6 +96,6 @@ def test_a_photo_that_went_away_is_named(photos, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity') or os.cpu_count() < 2, reason='needs two cores and affinity')
 def test_threads_follow_affinity():
-    out = subprocess.run([sys.executable, '-c', 'import os; os.sched_setaffinity(0, {0}); from catdog.device import usable_cores; print(usable_cores())'], capture_output=True, text=True)
+    out = subprocess.run([sys.executable, '-c', 'import os; os.sched_setaffinity(0, {0}); from catdog.machine import usable_cores; print(usable_cores())'], capture_output=True, text=True)
     assert out.stdout.strip() == '1'
     assert usable_cores() >= 1

@@ -69,9 +69,9 @@ class PhotoSettings(Settings):
     train_photos:int|None = Field(None, ge=2,
         description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
     weights:str = Field('auto',
-        description="'auto' (pretrained where reachable), 'imagenet', 'none', a .safetensors or .pth file, or a folder of models by arch")
+        description="'auto' (pretrained where reachable), 'imagenet', 'none', a weights file, a folder of them by arch, or hf_hub:OWNER/NAME")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
-    std:Channels|None = Field(None, description='standard deviation the weights expect, likewise')
+    std:Channels|None = Field(None, description="standard deviation the weights expect, likewise; None takes timm's")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto',
         description="'frozen' (head only), 'finetune' (head, then all), 'full' (from scratch); 'auto' goes by the weights")
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
@@ -181,7 +181,7 @@ def check_arch(
     tags = [n.partition('.')[2] for n in timm.list_pretrained(f'{name}.*')] if tag else []
     if arch == 'baseline' or timm.is_model(name) and (not tag or tag in tags): return arch
     if timm.is_model(name): raise ValueError(f'has weights tagged {tag!r} nowhere{_nearest([f"{name}.{t}" for t in difflib.get_close_matches(tag, tags, 2, .3)])}')
-    if ':' in arch or '/' in arch: raise ValueError("is an address: give timm's own name, such as 'resnet18', whose weights are looked for on the Hub")
+    if ':' in arch or '/' in arch: raise ValueError(f"is an address: write the architecture's name, such as 'resnet18', and its weights as weights = {arch!r}")
     names = ['baseline', *timm.list_models()]
     near = difflib.get_close_matches(arch, names, 3) or [n for n in names if n.startswith(arch[:4])][:3]
     raise ValueError(f"is none of timm's backbones{_nearest(near)}; timm.list_models() lists them, and 'baseline' is catdog's own")
@@ -210,13 +210,10 @@ def check_optimizer(
 def _trouble_with_size(arch, size, fc_layers):
     "Why a network cannot be trained at a size; '' where it can"
     import torch
-    from catdog.models.backbone import build_model
+    from catdog.models.backbone import bare_model
     try:
-        with torch.device('meta'):
-            model, *_ = build_model(arch, 2, 'none', size, fc_layers=fc_layers)
-            model.train()(torch.zeros(2, 3, size, size))
+        with torch.device('meta'): bare_model(arch, 2, size, fc_layers=fc_layers).train()(torch.zeros(2, 3, size, size))
     except NotImplementedError: return ''
-    except ConfigError: raise
     except Exception as error: return (str(error) or type(error).__name__).splitlines()[0][:120]
     return ''
 
@@ -240,16 +237,18 @@ def check_weights(
 )->str:                      # `weights`
     "ValueError where it is neither a choice nor a weights file or a folder of such that exists."
     choices = ('auto', 'imagenet', 'none')
-    if weights in choices: return weights
+    if weights in choices or re.fullmatch('hf[-_]hub:[^/ ]+/[^/ ]+', weights): return weights
+    from catdog.models.weights import has_weights_suffix, list_weights
     path = Path(weights).expanduser()
     if path.is_dir():
-        if any(path.glob('*/config.json')) or any(path.glob('*.safetensors')): return weights
-        raise ValueError('holds no ARCH/config.json: a folder of weights has a folder for each arch, with config.json and model.safetensors as timm saves them')
+        if list_weights(path): return weights
+        raise ValueError('is a folder without weights: it has a file ARCH.safetensors for each arch, or ARCH/model.safetensors as timm saves them')
     if path.is_file(): return weights
-    if '/' in weights or path.suffix in ('.safetensors', '.pth', '.pt', '.bin', '.tar', '.ckpt'):
+    if '/' in weights or has_weights_suffix(path):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise ValueError(f'is no file{_nearest([str(path.parent/n) for n in difflib.get_close_matches(path.name, siblings, 1)])}')
-    raise ValueError(f"is none of 'auto', 'imagenet', 'none' and no .safetensors or .pth file{_nearest(difflib.get_close_matches(weights, choices, 1))}")
+    near = _nearest(difflib.get_close_matches(weights, choices, 1))
+    raise ValueError(f"is none of 'auto', 'imagenet', 'none', no hf_hub:OWNER/NAME and no weights file{near}")
 
 # %% ../../nbs/24_training.config.ipynb #2b596a1c
 def check_device(

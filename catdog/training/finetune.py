@@ -128,7 +128,7 @@ def prepare(
     # The network, what it expects of a picture, and what the settings leave open
     fix_seed(config.seed)
     model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size, config.mean, config.std, config.fc_layers)
-    recipe, resolved = resolve(config, weights['used'])
+    recipe, resolved = resolve(config, weights.used)
     model = model.to(device, memory_format=torch.channels_last)
 
     # Batches; a last one that is too small to learn from is left out
@@ -164,7 +164,7 @@ def _describe(training, weights, photos, seconds, goes_on):
     status = 'trained' if goes_on and record.status == 'trained' else 'interrupted' if goes_on else 'prepared'
     timings = {**(record.timings.model_dump(exclude_unset=True) if goes_on else {}), 'prepare_seconds': round(seconds, 2)}
     settings = {**config.model_dump(mode='json'), 'data': public_address(config.data)}
-    run.update(name=run.folder.name, status=status, started=record.started if goes_on else None, config=settings, resolved=training.resolved, weights=weights,
+    run.update(name=run.folder.name, status=status, started=record.started if goes_on else None, config=settings, resolved=training.resolved, weights=weights.to_dict(),
         preprocessing=training.shape.to_dict(), catalogue=photos, hardware=describe_hardware(training.dls.device), versions=describe_versions(),
         timings=timings, metrics={}, cost={})
     table = catalogue.assign(given=catalogue.get('given', catalogue.label))
