@@ -27,7 +27,7 @@ from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
 from .backbone import backbone_hash, build_model, pooled_features
 
-# %% ../../nbs/23_models.features.ipynb #245b1f73
+# %% ../../nbs/23_models.features.ipynb #28f6305b
 class _Pooled(nn.Module):
     "A network up to its last layer"
     def __init__(self, model):
@@ -46,11 +46,12 @@ def _export_features(model, images):
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             example = images[:2].contiguous()
-            torch.onnx.export(network, (example,), onnx, dynamo=False, input_names=['images'], output_names=['features'], dynamic_axes=batches)
+            names = dict(input_names=['images'], output_names=['features'], dynamic_axes=batches)
+            torch.onnx.export(network, (example,), onnx, dynamo=False, **names)
     finally: logging.disable(level)
     return onnx.getvalue()
 
-# %% ../../nbs/23_models.features.ipynb #cb52c10d
+# %% ../../nbs/23_models.features.ipynb #b131c614
 AGREEMENT = 1e-3   # Largest difference allowed, as a share of the largest feature
 ONNX_FROM = 256    # Photos from which on the second or two of the export are won back
 
@@ -103,7 +104,7 @@ def _read_file(file):
     if rows.ndim != 2 or len(rows) != len(names) or not np.isfinite(rows).all(): raise ValueError('not one row a photo')
     return names, rows, seconds
 
-# %% ../../nbs/23_models.features.ipynb #1c56dc83
+# %% ../../nbs/23_models.features.ipynb #665554f7
 def _read_features(folder, wanted):
     "Features, and the seconds they took, by hash of the photo, of those that are there"
     found = {}
@@ -130,7 +131,7 @@ def _keep_features(folder, names, features, seconds):
         if part: part.unlink(missing_ok=True)
         warnings.warn(f'features cannot be kept in {folder} ({error.strerror}): they are computed again next time')
 
-# %% ../../nbs/23_models.features.ipynb #c3a24f6e
+# %% ../../nbs/23_models.features.ipynb #929267fc
 def cached_features(
     model:nn.Module,             # On the device of `loader`
     sha256:list[str],            # Of the photos' files
@@ -138,7 +139,7 @@ def cached_features(
     shape,                       # `Preprocessing`: how the network sees them
     precision:str='fp32',
     cache:Path|None=None         # Folder they are kept in; None takes the `features` folder of catdog's cache
-)->tuple[np.ndarray, int, float]:  # float32 (n, features), how many had to be computed, and the seconds all of them took, now or when they were
+)->tuple[np.ndarray, int, float]:  # float32 (n, features), how many were computed now, and the seconds that all of them took once
     "Features of photos, computed unless they were before."
     folder, names = _features_folder(cache, model, shape, precision), list(sha256)
     found = _read_features(folder, set(names))
@@ -167,7 +168,7 @@ def solve_head(
     labels:np.ndarray,           # int (n,)
     valid_features:np.ndarray,   # Of the validation photos
     valid_labels:np.ndarray
-)->tuple[np.ndarray, np.ndarray, float]:     # Weights (classes, features) and bias (classes,) of the last layer, and the chosen C of scikit-learn
+)->tuple[np.ndarray, np.ndarray, float]:     # Weights (classes, features) and bias (classes,), and the chosen C of scikit-learn
     "The best linear layer on frozen features."
     mean, std = features.mean(0), features.std(0)+1e-6
     x, valid_x = (((some-mean)/std).astype(np.float64) for some in (features, valid_features))
