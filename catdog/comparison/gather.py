@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..files import changed_files
+from ..words import listing
 from ..training.config import RunConfig
 from ..training.run import Run
 from ..evaluation.metrics import is_correct, quality
@@ -50,6 +52,8 @@ def read_run(
     info = run.info
     _check_status(info)
     if not (run.folder/'predictions.parquet').exists(): raise ValueError('predictions.parquet is missing')
+    changed = changed_files(run.folder, info.get('files') or {})
+    if changed: raise ValueError(f'{listing(changed)} changed after the run had ended: damaged, or of another run')
     predictions, metrics, cost, timings = run.predictions, info.get('metrics', {}), info.get('cost', {}), info.get('timings', {})
     if metrics.get('photos') not in (None, len(predictions)): raise ValueError(f"predictions.parquet has {len(predictions)} photos and run.json speaks of {metrics['photos']}: it is half-written, or of another run")
     config, catalogue, onnx, hardware, calibration = info['config'], info['catalogue'], info.get('artefact') or {}, info['hardware'], info.get('calibration') or {}

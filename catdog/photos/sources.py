@@ -264,7 +264,8 @@ def _unpack_local(archive):
 
 def find_photos(
     data:str|Path,           # 'sample', a folder, 'folder/{label}.{id}.jpg', a CSV or parquet list, an archive, a URL, 'dogscats', 'microsoft', 'kaggle' or 'huggingface:NAME'
-    progress:bool=False      # Show progress bars while something is fetched
+    progress:bool=False,     # Show progress bars while something is fetched
+    least_classes:int=2      # Fewer are refused
 )->pd.DataFrame:             # Columns path, label and split ('' where the source gives none); `attrs['passed_over']` counts hidden files
     "The photos of a source and their labels. DataError where there is nothing to learn from."
     place = find_source(data, progress)
@@ -272,7 +273,7 @@ def find_photos(
     elif place.is_dir(): photos = _read_folder(place)
     elif place.suffix.lower() in ('.csv', '.parquet') and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
-    if photos.label.nunique() < 2: raise DataError(f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed')
+    if photos.label.nunique() < least_classes: raise DataError(f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed')
     return photos
 
 def _read_folder(folder):
