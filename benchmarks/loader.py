@@ -1,4 +1,4 @@
-"""Images a second that reach the network: catdog beside fastai, timm and torchvision, on the same files, random-resized-crop and mirroring each."""
+"""Images a second that reach the network: catdog beside fastai, timm and torchvision, the same files cropped and mirrored."""
 import shutil
 import tempfile
 import threading
@@ -69,7 +69,8 @@ def bare_loop(pack, size, normal=False):
     from catdog.batches.augment import crop_and_resize, draw_numbers, normalize, random_boxes
     rng, n, shape, kind = np.random.default_rng(0), len(pack), Preprocessing(size), torch.float32 if normal else torch.uint8
     out = torch.empty((BATCH*WORKERS, 3, size, size), dtype=kind, memory_format=torch.channels_last)
-    order, boxes, mirrored = rng.permutation(n), random_boxes(*pack.shapes.T, draw_numbers(0, 0, range(n)), SCALE).tolist(), rng.random(n) < .5
+    order, mirrored = rng.permutation(n), rng.random(n) < .5
+    boxes = random_boxes(*pack.shapes.T, draw_numbers(0, 0, range(n)), SCALE).tolist()
     def crop(i):
         view = crop_and_resize(pack[order[i]], boxes[order[i]], size)
         return view.flip(-1) if mirrored[i] else view
@@ -121,7 +122,8 @@ def measure(folder, photos, size, repeats, cache):
     pack = loaders['catdog'].dataset.photos
     for name, loader in loaders.items(): one_pass(loader)   # workers started, files and packs in memory
     contenders = {name: partial(one_pass, loader) for name, loader in loaders.items()}
-    contenders.update({'bare loop on packed pixels': lambda: bare_loop(pack, size), 'bare loop, normalised': lambda: bare_loop(pack, size, normal=True)})
+    contenders['bare loop on packed pixels'] = partial(bare_loop, pack, size)
+    contenders['bare loop, normalised'] = partial(bare_loop, pack, size, normal=True)
     steady = take_turns(contenders, repeats)
     more = take_turns({'catdog': lambda: first_pass(photos, size), **{name: passes[name] for name in list(passes)[1:]}}, repeats-1)
     return steady, {name: [*first[name], *more.get(name, [])] for name in first}
@@ -143,18 +145,20 @@ def main():
             steady, first = measure(str(folder), photos, size, args.repeats, cache)
             best = lambda group: max(named, key=lambda name: summary(group[name])['median'])
             for name, values in steady.items():
-                over = summary(ratios(steady, name, best(steady)))['median']
-                rows.append((f'{size} px  {name}', show(values), show(first[name]) if name in first else '', f'{over:.2f}'))
-            targets += [(f'{size} px, steady state over {best(steady)}', summary(ratios(steady, 'catdog', best(steady)))['median'], 4, True),
-                (f'{size} px, with colour over torchvision on tensors with colour',
-                    summary(ratios(steady, 'catdog with colour', 'torchvision on tensors with colour'))['median'], 4, True),
-                (f'{size} px, first pass with packing over {best(first)}', summary(ratios(first, 'catdog', best(first)))['median'], 1, True),
-                (f'{size} px, of the bare loop', summary(ratios(steady, 'catdog', 'bare loop on packed pixels'))['median'], .75, True),
-                (f'{size} px, of the bare loop that normalises too', summary(ratios(steady, 'catdog', 'bare loop, normalised'))['median'], .75, True)]
+                ratio = summary(ratios(steady, name, best(steady)))['median']
+                rows.append((f'{size} px  {name}', show(values), show(first[name]) if name in first else '', f'{ratio:.2f}'))
+            def over(name, other, figures=steady): return summary(ratios(figures, name, other))['median']
+            colour = 'torchvision on tensors with colour'
+            targets += [
+                (f'{size} px, steady state over {best(steady)}', over('catdog', best(steady)), 4, True),
+                (f'{size} px, with colour over {colour}', over('catdog with colour', colour), 4, True),
+                (f'{size} px, first pass with packing over {best(first)}', over('catdog', best(first), first), 1, True),
+                (f'{size} px, of the bare loop', over('catdog', 'bare loop on packed pixels'), .75, True),
+                (f'{size} px, of the bare loop that normalises too', over('catdog', 'bare loop, normalised'), .75, True)]
             figures[size] = dict(steady={k: summary(v) for k, v in steady.items()}, first={k: summary(v) for k, v in first.items()})
     finally: shutil.rmtree(cache)
-    report('loader', f'Images a second, {WORKERS} workers, {len(files)} photos, batches of {BATCH}: median (smallest to largest) of {args.repeats} turns',
-        ['loader', 'steady state', 'first pass', 'over the best other'], rows, args, targets, figures=figures)
+    what = f'Images a second, {WORKERS} workers, {len(files)} photos, batches of {BATCH}'
+    report('loader', f'{what}: median (smallest to largest) of {args.repeats} turns', ['loader', 'steady state', 'first pass', 'over the best other'], rows, args, targets, figures=figures)
 
 
 if __name__ == '__main__': main()

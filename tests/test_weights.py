@@ -1,4 +1,4 @@
-"""Weights as people have them: every maker's file and wrapping, folders, packages, the Hub's names; what cannot be used is refused by name."""
+"""Weights as people have them: files of every maker, folders, packages, the Hub's names; what cannot be used is refused by name."""
 import argparse
 import json
 import warnings
