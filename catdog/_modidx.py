@@ -1006,6 +1006,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'catdog/models/backbone.py'),
                                         'catdog.models.backbone._read_about': ( 'models.backbone.html#_read_about',
                                                                                 'catdog/models/backbone.py'),
+                                        'catdog.models.backbone._read_shape': ( 'models.backbone.html#_read_shape',
+                                                                                'catdog/models/backbone.py'),
                                         'catdog.models.backbone._takes_one_size': ( 'models.backbone.html#_takes_one_size',
                                                                                     'catdog/models/backbone.py'),
                                         'catdog.models.backbone._weights_model': ( 'models.backbone.html#_weights_model',
