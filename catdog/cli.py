@@ -124,16 +124,16 @@ def doubtful(
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
     review:Annotated[Path, typer.Option(help='CSV to write; verdicts that are in it already are kept.')]=Path('review.csv'),
     page:Annotated[Optional[Path], typer.Option(help='HTML page with the photos, to judge by; it holds photos, so mind their licence.')]=None,
-    n:Annotated[int, typer.Option('-n', help='How many labels to list at most.')]=100,
+    n:Annotated[Optional[int], typer.Option('-n', min=1, help='How many labels to list, the most doubtful first [files that carry two labels, and those that every backbone doubts].')]=None,
 ):
-    "List the labels that every backbone doubts, for a person to judge."
+    "List the labels to doubt, for a person to judge: files that carry two labels first, then those that every backbone asked doubts."
     import warnings
     warnings.filterwarnings('ignore', category=FutureWarning)   # of timm's imports
     with _plain_errors():
         from catdog.training.config import make_config
         for name in arch or []: make_config(arch=name)   # names the nearest one where there is none
         from catdog.photos.catalogue import make_catalogue
-        from catdog.evaluation.labels import out_of_fold, rank_labels, review_page, start_review
+        from catdog.evaluation.labels import find_conflicts, list_doubtful, out_of_fold, rank_labels, review_page, start_review, summarise_doubts
         catalogue = make_catalogue(data, progress=sys.stderr.isatty())
         if runs:
             from catdog.training.run import Run
@@ -141,12 +141,11 @@ def doubtful(
             if missing: raise ValueError(f"{missing[0]} is no finished run: it holds no predictions.parquet")
             predictions = {str(folder): Run(folder).predictions for folder in runs}
         else: predictions = {name: out_of_fold(catalogue, name, weights, image_size, progress=sys.stderr.isatty()) for name in arch or ['tf_efficientnet_lite0']}
-        ranked = rank_labels(predictions)
-        chosen = ranked[ranked.doubt != ''].head(n)
-        suspects, alone = int((ranked.doubt == 'suspect').sum()), int((ranked.doubt == 'one model').sum())
-        _say(f"{len(ranked):,} labels, {len(predictions)} backbones: {suspects:,} doubted by all" + (f', {alone:,} by one only' if len(predictions) > 1 else ''))
-        start_review(review, chosen[chosen.doubt == 'suspect'], catalogue)
-        if page: review_page(page, chosen, catalogue)
+        ranked, conflicts = rank_labels(predictions), find_conflicts(catalogue)
+        listed = list_doubtful(ranked, conflicts, n)
+        _say(summarise_doubts(ranked, conflicts, list(predictions)))
+        start_review(review, listed, catalogue)
+        if page: review_page(page, listed, catalogue)
         typer.echo(review)
 
 @app.command()
@@ -254,12 +253,12 @@ def train(**settings):
 @app.command()
 def evaluate(
     runs:Annotated[list[Path], typer.Argument(help='Run folders, or folders of run folders.')],
-    also:Annotated[Optional[str], typer.Option(help='Another data set to test on; its classes must be those of the run.')]=None,
-    robustness:Annotated[bool, typer.Option('--robustness', help='Test on photos made worse.')]=False,
+    also:Annotated[Optional[str], typer.Option(help='Another data set to test on, of classes the run knows; photos it trained on are left out.')]=None,
+    robustness:Annotated[bool, typer.Option('--robustness', help='Test on corrupted photos.')]=False,
     scaling:Annotated[bool, typer.Option('--scaling', help='Measure how throughput scales.')]=False,
     cost:Annotated[bool, typer.Option('--cost', help='Export and measure the costs again, on this machine.')]=False,
     data:Annotated[Optional[str], typer.Option(help="Where the runs' photos lie now [where they lay].")]=None,
-    limit:Annotated[int, typer.Option(min=1, help='Most photos to make worse.')]=200,
+    limit:Annotated[int, typer.Option(min=1, help='Most photos to corrupt.')]=200,
 ):
     "Add to what is known of finished runs. Exit status 1 if any could not be evaluated."
     with _plain_errors():
@@ -380,24 +379,52 @@ def sweep(
     typer.echo(asked.configs[0].runs)
     if states-{'finished'}: raise typer.Exit(1 if states <= {'finished', 'failed'} else 130)
 
+# %% ../nbs/57_cli.ipynb #e37547b4
+def _print_plain(row, least):
+    "A row for a person"
+    if 'error' in row: return _say(f"{row['path']}: {row['error']}")
+    confidence = row['probabilities'][row['label']]
+    typer.echo(f"{row['path']}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
+
+def _row_printer(classes, as_json, as_csv, least):
+    "How the rows of `predict` are written, as a function"
+    def unsure(row): return 'error' not in row and row['probabilities'][row['label']] < least
+    if as_csv:
+        import csv
+        writer = csv.DictWriter(sys.stdout, ['path', 'label', *(f'p_{name}' for name in classes), *(['unsure'] if least else []), 'error'])
+        writer.writeheader()
+        def write_csv(row):
+            shares = {f'p_{name}': value for name, value in row.get('probabilities', {}).items()}
+            writer.writerow({**{k: v for k, v in row.items() if k != 'probabilities'}, **shares, **({'unsure': unsure(row)} if least else {})})
+        return write_csv
+    if as_json: return lambda row: typer.echo(json.dumps({**row, 'unsure': unsure(row)} if least and 'error' not in row else row))
+    return lambda row: _print_plain(row, least)
+
 # %% ../nbs/57_cli.ipynb #4c3a60a4
 @app.command()
 def predict(
     run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
-    images:Annotated[list[Path], typer.Argument(help='Photos.')],
+    images:Annotated[list[str], typer.Argument(help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
+    as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
+    precision:Annotated[Optional[float], typer.Option(help='Mark answers as unsure unless this share of such answers was right on the validation photos, such as 0.95.')]=None,
+    batch_size:Annotated[int, typer.Option(min=1, help='Photos through the network in one go.')]=16,
+    workers:Annotated[Optional[int], typer.Option(min=1, help='Threads that read photos; one a core by default.')]=None,
 ):
     "Label photos with a trained model. Exit status 1 if any photo could not be read."
-    from catdog.deploy.predict import Predictor
-    with _plain_errors(): predictor = Predictor(run_or_model)
-    failed = False
-    for path in images:
-        told = predictor.describe(path)
-        failed |= 'error' in told
-        if as_json: typer.echo(json.dumps(told))
-        elif 'error' in told: _say(f"{path}: {told['error']}")
-        else: typer.echo(f"{path}  {told['label']}  {told['probabilities'][told['label']]:.3f}")
-    if failed: raise typer.Exit(1)
+    import time
+    from catdog.deploy.predict import Predictor, describe_photos, find_paths, summarise_rows, sure_from
+    start, counts = time.monotonic(), {}
+    with _plain_errors():
+        if as_json and as_csv: raise ValueError('say --json or --csv, not both')
+        predictor = Predictor(run_or_model)
+        least = sure_from(predictor.facts, precision) if precision is not None else 0
+        show = _row_printer(predictor.classes, as_json, as_csv, least)
+        for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):
+            counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
+            show(row)
+    if sum(counts.values()) > 1: _say(summarise_rows(counts, time.monotonic()-start))
+    if '' in counts: raise typer.Exit(1)
 
 # %% ../nbs/57_cli.ipynb #a8d523fe
 def _is_train(line):

@@ -70,11 +70,12 @@ class LabelledPhotos:
     ):
         "Another set: of some of these photos, or of files that nobody has labelled."
         items = list(items)
-        if not all(isinstance(i, (int, np.integer)) for i in items): return LabelledPhotos(DirectPhotos(items, self.shape), None, self.vocab)
+        are_numbers = all(isinstance(i, (int, np.integer)) for i in items)
+        if not are_numbers: return LabelledPhotos(DirectPhotos(items, self.shape), None, self.vocab)
         labels = None if self.labels is None else self.labels[items]
         return LabelledPhotos(_Subset(self.photos, items), labels, self.vocab)
 
-# %% ../../nbs/19_batches.loading.ipynb #f776e6aa
+# %% ../../nbs/19_batches.loading.ipynb #ee6f387d
 class NormalizePixels(Transform):
     "uint8 pixels (n, 3, size, size) to normalised float32, on whatever device they are; anything else stays as it is."
     order = 99
@@ -89,7 +90,7 @@ class NormalizePixels(Transform):
         mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self.shape.mean, self.shape.std))
         return (x*std+mean).clamp(0, 1)
 
-# %% ../../nbs/19_batches.loading.ipynb #45b3e81b
+# %% ../../nbs/19_batches.loading.ipynb #db93662e
 class ShowsBatches:
     "How photos of a batch are shown: part of `PackedLoader`."
     def _show(self, images, titles, max_n, ctxs):
@@ -116,7 +117,7 @@ class ShowsBatches:
         if labels: titles = [f'{label}: {guess}' for label, guess in zip(self._names(labels[0]), titles)]
         self._show(images, titles, max_n, ctxs)
 
-# %% ../../nbs/19_batches.loading.ipynb #c434e110
+# %% ../../nbs/19_batches.loading.ipynb #7aa6c3ad
 def _start_thread():
     "A thread of the loader: torch's operations are not shared out further"
     torch.set_num_threads(1)
@@ -218,7 +219,7 @@ def train_shape(
     short = 32*math.ceil(shape.size/.75/32)
     return replace(shape, crop_pct=shape.size/short)
 
-# %% ../../nbs/19_batches.loading.ipynb #4cd7270c
+# %% ../../nbs/19_batches.loading.ipynb #d2cbd741
 def leaves_out_last(
     n:int,                   # Photos to train on
     batch_size:int,          # Of all processes together
@@ -233,7 +234,7 @@ def _moves_to_device(pack, how, device, resident):
     if resident is not None or device.type != 'cuda': return bool(resident)
     return pack.pixels.nbytes < .4*torch.cuda.mem_get_info(device)[0]
 
-# %% ../../nbs/19_batches.loading.ipynb #57bfd4a6
+# %% ../../nbs/19_batches.loading.ipynb #f8aab39b
 def _side_loader(photos, side, shape, vocab, batch_size, strength, seed, device, cache, progress, resident):
     "The loader of one side of the split"
     train = side == 'train'
@@ -243,7 +244,8 @@ def _side_loader(photos, side, shape, vocab, batch_size, strength, seed, device,
     if _moves_to_device(pack, how, device, resident): pack = ResidentPhotos(pack, device)
     dataset = LabelledPhotos(pack, np.searchsorted(vocab, photos.label), vocab)
     drop_last = train and leaves_out_last(len(photos), batch_size, int(os.environ.get('WORLD_SIZE', 1)))
-    return PackedLoader(dataset, bs=batch_size if train else 2*batch_size, shape=shape, strength=strength, seed=seed, shuffle=train, drop_last=drop_last)
+    settings = dict(shape=shape, strength=strength, seed=seed, shuffle=train, drop_last=drop_last)
+    return PackedLoader(dataset, bs=batch_size if train else 2*batch_size, **settings)
 
 def make_loaders(
     catalogue:pd.DataFrame,      # As `catdog.photos.catalogue.make_catalogue` makes it

@@ -39,7 +39,7 @@ def resize_pixels(
     planes = torch.from_numpy(np.require(pixels, requirements='W'))[None].permute(0, 3, 1, 2)   # channels last, which torch need not unpack
     return interpolate(planes, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)
 
-# %% ../../nbs/17_batches.packing.ipynb #0a72c391
+# %% ../../nbs/17_batches.packing.ipynb #2a933965
 def _decode(data, short_side):
     "Pixels of a photo whose short side may shrink to `short_side`: RGB, upright"
     with Image.open(io.BytesIO(data)) as image:
@@ -63,7 +63,7 @@ def _shrink(path, shape):
     smaller = resize_pixels(pixels, shape.short_side*height//short, shape.short_side*width//short, shape.interpolation)
     return smaller[0].permute(1, 2, 0).numpy()
 
-# %% ../../nbs/17_batches.packing.ipynb #765a1197
+# %% ../../nbs/17_batches.packing.ipynb #d6eabb1c
 def read_pixels(
     path:str|Path,               # A file
     shape:Preprocessing,         # Gives the short side and the interpolation
@@ -96,7 +96,7 @@ def _chunk_ends(chunks):
     "Where each chunk's bytes end in `pixels.bin`"
     return np.cumsum([sum(chunk['sizes']) for chunk in chunks], dtype=np.int64)
 
-# %% ../../nbs/17_batches.packing.ipynb #26871ea5
+# %% ../../nbs/17_batches.packing.ipynb #233dd3b5
 def _count_sound(folder, chunks):
     "How many chunks from the first on have the bytes that their hash was made of"
     if not (folder/'pixels.bin').exists(): return 0
@@ -109,7 +109,7 @@ def _count_sound(folder, chunks):
     with ThreadPoolExecutor(usable_cores()) as pool: sound = list(pool.map(is_sound, range(len(chunks))))
     return sound.index(False) if False in sound else len(chunks)
 
-# %% ../../nbs/17_batches.packing.ipynb #417aa55c
+# %% ../../nbs/17_batches.packing.ipynb #9962c11e
 def _stamp(folder):
     "What `checked.json` says of a pack that is as it was written"
     stat = (folder/'pixels.bin').stat()
@@ -134,7 +134,7 @@ def _is_intact(folder, n):
     except OSError: pass   # a pack on a disk that cannot be written to is hashed each time
     return True
 
-# %% ../../nbs/17_batches.packing.ipynb #81f7fd4a
+# %% ../../nbs/17_batches.packing.ipynb #90993dd5
 class PackedPhotos:
     "Photos of a pack: `photos[i]` is a uint8 (height, width, 3) view into the memory-mapped file."
     def __init__(self,
@@ -153,7 +153,7 @@ class PackedPhotos:
 
     def __reduce__(self): return type(self), (self.folder,)
 
-# %% ../../nbs/17_batches.packing.ipynb #2b04e99e
+# %% ../../nbs/17_batches.packing.ipynb #e80c665b
 JPEG_QUALITY = 92
 
 def _compress(pixels): return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), JPEG_QUALITY, colorsubsampling='420')
@@ -162,7 +162,7 @@ class CompressedPhotos(PackedPhotos):
     "Photos of a pack that holds JPEGs: `photos[i]` is decoded each time it is asked for."
     def __getitem__(self, i): return simplejpeg.decode_jpeg(self.pixels[self.starts[i]:self.starts[i+1]])
 
-# %% ../../nbs/17_batches.packing.ipynb #625c2f3e
+# %% ../../nbs/17_batches.packing.ipynb #c7a9f65c
 class DirectPhotos:
     "The same photos decoded from their files each time they are asked for: slower, and no disk is needed."
     def __init__(self,
@@ -192,7 +192,7 @@ def _needed_bytes(photos, shape, exact):
     if not exact: scale = np.minimum(1, scale)
     return int((3*short*scale*long*scale).sum())
 
-# %% ../../nbs/17_batches.packing.ipynb #cb85f8a6
+# %% ../../nbs/17_batches.packing.ipynb #cfb258a4
 def map_ahead(
     pool:ThreadPoolExecutor,
     function,                    # Of one item
@@ -209,7 +209,7 @@ def map_ahead(
     finally:
         for future in waiting: future.cancel()
 
-# %% ../../nbs/17_batches.packing.ipynb #2dd864cd
+# %% ../../nbs/17_batches.packing.ipynb #9935dfc2
 def _resume(partial):
     "How many photos lie whole in a pack that was left off; what follows them is cut away"
     partial.mkdir(exist_ok=True)
@@ -238,7 +238,7 @@ class _ChunkWriter:
         self.journal.flush()
         self.shapes, self.parts = [], []
 
-# %% ../../nbs/17_batches.packing.ipynb #40b6c890
+# %% ../../nbs/17_batches.packing.ipynb #81d6cb6c
 def _write_pack(partial, photos, shape, exact, compressed, workers, progress):
     "Decode what is missing, chunk by chunk"
     def read(path):
@@ -255,7 +255,7 @@ def _write_pack(partial, photos, shape, exact, compressed, workers, progress):
         os.fsync(pixels.fileno())
     (partial/'checked.json').write_text(json.dumps(_stamp(partial)))
 
-# %% ../../nbs/17_batches.packing.ipynb #26aac90b
+# %% ../../nbs/17_batches.packing.ipynb #cb5986f0
 def _wait_for(lock, progress):
     "Take the lock; say so where another process has it"
     try: return lock.acquire(timeout=1)
@@ -265,7 +265,7 @@ def _wait_for(lock, progress):
 
 def _size_text(n): return f'{n/1e9:.1f} GB' if n >= 1e9 else f'{n/1e6:.0f} MB'
 
-# %% ../../nbs/17_batches.packing.ipynb #10fbed60
+# %% ../../nbs/17_batches.packing.ipynb #cb9cc94c
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
@@ -295,14 +295,15 @@ def _check_room(cache, partial, needed):
     there = pixels.stat().st_size if pixels.exists() else 0
     if needed > there+shutil.disk_usage(cache).free: raise OSError(errno.ENOSPC, 'too small')
 
-# %% ../../nbs/17_batches.packing.ipynb #d8161bb6
+# %% ../../nbs/17_batches.packing.ipynb #200c5ce7
 def _without_pack(error, cache, needed):
     "Why photos are read directly, and what to do about it. Raises what has nothing to do with the cache"
     if error.errno in NO_ROOM:
         return (f'packing needs about {_size_text(needed)} in {cache}, which has {_size_text(shutil.disk_usage(cache).free)} left: '
             'photos are read directly, which is slower; free some, or set CATDOG_CACHE to a larger disk')
     if error.errno in NOT_WRITABLE and str(error.filename or '').startswith(str(cache.parent)):
-        return f'{cache} cannot be written to ({error.strerror}): photos are read directly, which is slower; set CATDOG_CACHE to another folder'
+        return (f'{cache} cannot be written to ({error.strerror}): photos are read directly, which is slower; '
+            'set CATDOG_CACHE to another folder')
     raise error
 
 def pack_photos(
@@ -322,7 +323,7 @@ def pack_photos(
         try: folder = _open_or_make(cache, *make, form, workers, progress)
         except OSError as error: failure = error
         else:
-            if form and not compressed: warnings.warn(f'{cache} has no room for pixels: photos to train on are packed as JPEGs, which is slower')
+            if form and not compressed: warnings.warn(f'{cache} has little room: photos to train on are packed as JPEGs, which is slower')
             return (CompressedPhotos if form else PackedPhotos)(folder)
     warnings.warn(_without_pack(failure, cache, _needed_bytes(*make)))
     return DirectPhotos(photos.path, shape, exact)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['read_photo', 'parse_facts', 'weights_facts', 'load_onnxruntime', 'open_session', 'to_square', 'Artefact',
-           'find_model', 'find_artefact', 'torch_probabilities', 'error_row', 'label_row', 'Predictor',
-           'describe_photos']
+           'find_model', 'find_artefact', 'torch_probabilities', 'photos_below', 'find_paths', 'fetch_photo',
+           'error_row', 'label_row', 'Predictor', 'describe_photos', 'sure_from', 'summarise_rows']
 
 # %% ../../nbs/34_deploy.predict.ipynb #06796bf5
-import json, os, stat
+import glob, json, os, stat, time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -18,10 +18,11 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import hash_file
-from ..photos.decode import MAX_BYTES, open_photo
+from ..words import listing, plural
+from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo
 from ..photos.preprocessing import Preprocessing
 
-# %% ../../nbs/34_deploy.predict.ipynb #a61ff7d7
+# %% ../../nbs/34_deploy.predict.ipynb #8255f07e
 def read_photo(
     path:str|Path            # DataError where it is no regular file, or larger than a photo is
 )->bytes:
@@ -32,7 +33,7 @@ def read_photo(
     if about.st_size > MAX_BYTES: raise DataError(f'too large: {about.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
     with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
-# %% ../../nbs/34_deploy.predict.ipynb #a2cbfda9
+# %% ../../nbs/34_deploy.predict.ipynb #ef41fc18
 def parse_facts(
     text:str|None,           # What the file says under the name catdog
     name:str                 # Of the file, for the error
@@ -48,7 +49,7 @@ def parse_facts(
     except ValueError as error: raise ValueError(f'{name} cannot say how a photo is prepared for it: {error}') from None
     return {**facts, 'shape': shape}
 
-# %% ../../nbs/34_deploy.predict.ipynb #3735f1ad
+# %% ../../nbs/34_deploy.predict.ipynb #574285d3
 _HEADER_BYTES = 100_000_000   # safetensors' own bound
 
 def weights_facts(
@@ -66,7 +67,7 @@ def weights_facts(
     if not isinstance(arch, str) or ':' in arch or '/' in arch: raise ValueError(f'{path} names a network that is not timm\'s own: {str(arch)[:80]!r}; it would have to be fetched, which predicting never does')
     return facts
 
-# %% ../../nbs/34_deploy.predict.ipynb #9ea22806
+# %% ../../nbs/34_deploy.predict.ipynb #362cfe1f
 def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
@@ -85,7 +86,7 @@ def open_session(
     try: return load_onnxruntime().InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error: raise ValueError(f'{path} cannot be run as an ONNX file: {str(error).splitlines()[0]}') from None
 
-# %% ../../nbs/34_deploy.predict.ipynb #71cc97bc
+# %% ../../nbs/34_deploy.predict.ipynb #c42763b3
 def to_square(
     image,                       # PIL image, RGB, any size
     shape:Preprocessing
@@ -153,7 +154,7 @@ def find_model(
     reason = f'it is a folder of runs, so name one of them, such as {path/runs[0]}' if runs else 'its run has not finished'
     raise ValueError(f'{run_or_model} holds no model.safetensors: {reason}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #8f319bb0
+# %% ../../nbs/34_deploy.predict.ipynb #ab3639c9
 def find_artefact(
     model:Path                   # As `find_model` finds it
 )->Artefact|None:
@@ -164,7 +165,7 @@ def find_artefact(
     artefact = Artefact(beside)
     return artefact if artefact.weights_sha256 == hash_file(model) else None
 
-# %% ../../nbs/34_deploy.predict.ipynb #b114af3a
+# %% ../../nbs/34_deploy.predict.ipynb #0a3df800
 def torch_probabilities(
     path:str|Path,               # As `save_model` writes it
     device:str='cpu'
@@ -173,14 +174,61 @@ def torch_probabilities(
     weights_facts(path)
     import torch
     from catdog.models.backbone import load_model
-    model, _, _ = load_model(path)
+    try: model, _, _ = load_model(path)
+    except (RuntimeError, KeyError, TypeError) as error: raise ValueError(f'{path} does not hold the weights of the network it names: {str(error).strip().splitlines()[0]}') from None
     if not all(torch.isfinite(value).all() for value in model.state_dict().values()): raise ValueError(f'{path} holds weights that are no numbers: it is damaged')
     model.to(device)
     def probabilities(images):
         with torch.inference_mode(): return model(torch.from_numpy(images).to(device)).float().cpu().double().softmax(1).numpy()
     return probabilities
 
-# %% ../../nbs/34_deploy.predict.ipynb #de0b8a4f
+# %% ../../nbs/34_deploy.predict.ipynb #8c2c62d5
+_NAMES = set(' '.join(PHOTO_FORMATS.values()).split())
+_ADDRESSES = ('http://', 'https://')
+
+def photos_below(
+    folder:str|Path
+)->list[str]:                # Sorted; hidden files and folders are passed over
+    "Files of a folder and its folders whose names are those of photos."
+    found = []
+    for base, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        found += [os.path.join(base, name) for name in names if os.path.splitext(name)[1].lower() in _NAMES and not name.startswith('.')]
+    return sorted(found)
+
+def find_paths(
+    named,                       # Files, folders, patterns such as 'in/*.jpg', http(s) addresses; '-' stands for the lines of `lines`
+    lines=()                     # Any iterable of paths, such as standard input
+):                               # Paths as they are found
+    "The photos that a command names."
+    for name in map(str, named):
+        if name == '-': yield from (line.rstrip('\r\n') for line in lines if line.strip())
+        elif name.startswith(_ADDRESSES): yield name
+        elif os.path.isdir(name): yield from photos_below(name)
+        elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]
+        else: yield name
+
+# %% ../../nbs/34_deploy.predict.ipynb #03246a02
+def fetch_photo(
+    address:str,                 # http or https
+    seconds:float=60             # At most
+)->bytes:
+    "The bytes of a photo at an address. DataError says why there are none."
+    import urllib.error, urllib.request
+    data, end = b'', time.monotonic()+seconds
+    try:
+        with urllib.request.urlopen(address, timeout=min(15, seconds)) as answer:
+            while block := answer.read1(1<<16):
+                data += block
+                if len(data) > MAX_BYTES: raise DataError(f'too large: more than {MAX_BYTES/1e6:,.0f} MB')
+                if time.monotonic() > end: raise DataError(f'the server is too slow: {len(data):,} bytes in {seconds:.0f} seconds')
+    except urllib.error.HTTPError as error: raise DataError(f'the server answers {error.code} {error.reason}') from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError): raise
+        raise DataError(f'cannot be fetched: {getattr(error, "reason", error)}') from None
+    return data
+
+# %% ../../nbs/34_deploy.predict.ipynb #01565f1a
 def error_row(
     path:str|Path,
     error:Exception              # DataError or OSError
@@ -208,7 +256,7 @@ class Predictor:
         path = find_model(run_or_model)
         self.artefact = find_artefact(path) if device == 'cpu' or path.suffix == '.onnx' else None
         facts = self.artefact.facts if self.artefact else weights_facts(path)
-        self.classes, self.shape = facts['classes'], facts['shape']
+        self.facts, self.classes, self.shape = facts, facts['classes'], facts['shape']
         self._answer = None if self.artefact else torch_probabilities(path, device)
 
     def predict(self,
@@ -231,7 +279,7 @@ class Predictor:
         path:str|Path
     )->np.ndarray|dict:              # What `describe_batch` takes: an array, or the row of an error
         "Read and resize one photo."
-        try: image = open_photo(read_photo(path))
+        try: image = open_photo(fetch_photo(path) if str(path).startswith(_ADDRESSES) else read_photo(path))
         except (DataError, OSError) as error: return error_row(path, error)
         return to_square(image, self.shape) if self.artefact else self.shape(image)
 
@@ -244,7 +292,7 @@ class Predictor:
         answers = iter(()) if not good else iter(self.artefact.square_probabilities(good) if self.artefact else self._answer(np.stack(good)))
         return [pixels if isinstance(pixels, dict) else label_row(path, self.classes, next(answers)) for path, pixels in zip(paths, prepared)]
 
-# %% ../../nbs/34_deploy.predict.ipynb #6329ac87
+# %% ../../nbs/34_deploy.predict.ipynb #3749e7d1
 def describe_photos(
     predictor:Predictor,
     paths,                       # Any iterable of files
@@ -262,3 +310,27 @@ def describe_photos(
             waiting.append((path, pool.submit(predictor.prepare, path)))
             if len(waiting) >= 2*batch_size+workers: yield from answer()
         while waiting: yield from answer()
+
+# %% ../../nbs/34_deploy.predict.ipynb #49f89dd4
+def sure_from(
+    facts:dict,                  # As `Artefact.facts`
+    precision:float              # Share of the sure answers that must be right, such as 0.95
+)->float:                        # The least confidence of a sure answer
+    "From which confidence on an answer is sure. ValueError where the model cannot promise that."
+    known = {float(share): float(confidence) for share, confidence in (facts.get('sure') or {}).items()}
+    enough = [confidence for share, confidence in known.items() if share >= precision-1e-9]
+    if enough: return min(enough)
+    best = f'{max(known):g} is the most it can' if known else 'it was exported without validation photos'
+    raise ValueError(f'this model cannot promise a precision of {precision:g}: {best}')
+
+# %% ../../nbs/34_deploy.predict.ipynb #d43755e1
+def summarise_rows(
+    counts:dict,                 # Label to photos; '' for those that could not be read
+    seconds:float                # All of it took
+)->str:
+    "What a command has labelled, in words."
+    total, bad = sum(counts.values()), counts.get('', 0)
+    named = listing([f'{n:,} {label}' for label, n in sorted(counts.items()) if label])
+    parts = [plural(total, 'photo')+(f': {named}' if named else '')]
+    if bad: parts.append(f'{bad:,} could not be read')
+    return f"{', '.join(parts)}; {total/max(seconds, 1e-9):,.0f} photos a second"

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['wilson_interval', 'predictions_table', 'take_apart', 'is_correct', 'reliability', 'calibration_error', 'brier_score',
-           'with_temperature', 'fit_temperature', 'quality', 'calibration', 'photo_traits', 'subgroup_accuracy']
+           'with_temperature', 'fit_temperature', 'quality', 'calibration', 'sure_threshold', 'photo_traits',
+           'subgroup_accuracy']
 
 # %% ../../nbs/36_evaluation.metrics.ipynb #22ffd436
 import math
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from scipy.stats import rankdata
+from scipy.stats import binom, rankdata
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
@@ -73,7 +74,7 @@ def reliability(
     place = np.clip(np.ceil(confidence*bins).astype(int)-1, 0, bins-1)
     return pd.DataFrame([_bin_row(correct[place == i], confidence[place == i], (i/bins, (i+1)/bins)) for i in np.unique(place)])
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #cf2ac8a3
+# %% ../../nbs/36_evaluation.metrics.ipynb #fdc659e2
 def calibration_error(
     predictions:pd.DataFrame,
     bins:int=15                  # As in Guo et al.
@@ -108,7 +109,7 @@ def fit_temperature(
     loss = lambda log_t: -log_softmax(logs/math.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean()
     return math.exp(minimize_scalar(loss, bounds=(math.log(.05), math.log(20)), method='bounded', options=dict(xatol=1e-6)).x)
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #bbcccaff
+# %% ../../nbs/36_evaluation.metrics.ipynb #75bf5565
 def _class_scores(labels, guess, n_classes):
     "Balanced accuracy (mean recall) and macro F1, over the classes that the labels have"
     present = np.unique(labels)
@@ -136,7 +137,7 @@ def quality(
         log_loss=float(log_loss(labels, probabilities, labels=range(len(classes)))),
         brier=brier_score(predictions), calibration_error=calibration_error(predictions))
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #3e1e0205
+# %% ../../nbs/36_evaluation.metrics.ipynb #d8beb2e6
 def calibration(
     valid:pd.DataFrame,          # Predictions of the validation photos
     test:pd.DataFrame            # Predictions of the test photos
@@ -147,6 +148,23 @@ def calibration(
     after = quality(calibrated)
     return dict(temperature=temperature, **{name: after[name] for name in ('log_loss', 'brier', 'calibration_error')},
         reliability=reliability(test).to_dict('records'), reliability_after=reliability(calibrated).to_dict('records'))
+
+# %% ../../nbs/36_evaluation.metrics.ipynb #5ecb6839
+def sure_threshold(
+    valid:pd.DataFrame,          # Predictions of photos that were not trained on
+    precision:float,             # Share of the answers that must be right, between 0 and 1
+    error_rate:float=.1          # How often the promise may be false
+)->float|None:                   # Least confidence of a sure answer; None where these photos cannot show it
+    "From which confidence on answers are right that often."
+    _, probabilities, labels = take_apart(valid)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    found = None
+    for threshold in np.quantile(confidence, np.linspace(.95, 0, 20)):
+        sure = confidence >= threshold
+        right, total = int(correct[sure].sum()), int(sure.sum())
+        if right < total and binom.sf(right-1, total, precision) > error_rate: break
+        if precision**total <= error_rate or right < total: found = float(threshold)
+    return found
 
 # %% ../../nbs/36_evaluation.metrics.ipynb #3873a443
 def photo_traits(
@@ -162,7 +180,7 @@ def photo_traits(
     traits = pd.DataFrame(rows, index=photos.sha256.to_numpy())
     return traits.assign(short_side=photos[['width', 'height']].min(axis=1).to_numpy())[['short_side', 'brightness', 'sharpness']]
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #340b8edd
+# %% ../../nbs/36_evaluation.metrics.ipynb #b569a82a
 def _thirds(values, groups):
     "int: the group of each value, from the lowest up, equal values together"
     share = (rankdata(values)-.5)/len(values)      # equal values have one rank, the middle of theirs

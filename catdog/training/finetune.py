@@ -91,7 +91,7 @@ def prepare(
     if device.type == 'cpu': keep_freed_memory()
     fix_seed(config.seed)
     model, shape, weights = build_model(config.arch, len(classes), config.weights, config.image_size, config.mean, config.std, config.fc_layers)
-    recipe, resolved = resolve(config, weights['used'])
+    recipe, resolved = resolve(config, weights.used)
     dls = make_loaders(catalogue, shape, config.batch_size, resolved['augmentation'], config.seed, device, progress=progress)
     model = model.to(device, memory_format=torch.channels_last)
     images = dls.valid.one_batch()[0][:config.batch_size].as_subclass(torch.Tensor)
@@ -106,7 +106,7 @@ def _describe(run, config, resolved, weights, shape, catalogue, seconds, status)
     "The first lines of a run's record"
     if status == 'prepared': run.update(started=None, timings={})
     elif run.info['status'] == 'trained': status = 'trained'
-    run.update(name=run.folder.name, status=status, config=config.model_dump(mode='json'), resolved=resolved, weights=weights, preprocessing=shape.to_dict(),
+    run.update(name=run.folder.name, status=status, config=config.model_dump(mode='json'), resolved=resolved, weights=weights.to_dict(), preprocessing=shape.to_dict(),
         catalogue=describe_catalogue(catalogue), hardware=describe_hardware(), versions=describe_versions(), timings={**run.info.get('timings', {}), 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
 
 # %% ../../nbs/33_training.finetune.ipynb #d3750782
