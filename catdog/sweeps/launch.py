@@ -151,8 +151,8 @@ def _combinations(hydra, master):
 # %% ../../nbs/45_sweeps.launch.ipynb #af405c6d
 def _settings(config):
     "The fields of RunConfig in a configuration that Hydra composed"
-    settings = OmegaConf.to_container(config, resolve=True)
-    return {name: value for name, value in settings.items() if name not in ('hydra', 'grids')}
+    names = [name for name in config if name not in ('hydra', 'grids')]
+    return OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
 
 def _make_configs(context, master, combinations):
     "The runs, or one ConfigError that tells all that is wrong with them"
