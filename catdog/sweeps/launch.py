@@ -139,11 +139,11 @@ def _preset_values(master):
 
 def _combinations(hydra, master):
     "The overrides of each run: every grid of the presets, under what the command line says"
-    combinations = []
+    combinations, asked = [], OmegaConf.to_container(master.hydra.overrides.task)
     for grid in OmegaConf.to_container(master).get('grids') or [{}]:
         values = {**_preset_values(master), **grid}
         presets = [quote_places(f"{name}={'null' if value is None else value}") for name, value in values.items()]
-        parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *master.hydra.overrides.task])
+        parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *asked])
         _check_names(parsed)
         combinations += BasicSweeper.split_arguments(parsed, None)[0]
     return combinations
@@ -335,7 +335,7 @@ def _prepare_launcher(sweep, plan):
     launcher, given = sweep.master.hydra.launcher, sweep.master.hydra.overrides.hydra
     with open_dict(sweep.master):
         sweep.master.hydra.sweep.dir = omega_text(plan.folder)
-        given.append(omega_text(f'hydra.sweep.dir={hydra_text(plan.folder)}'))
+        given.append(f'hydra.sweep.dir={hydra_text(plan.folder)}')
         if launcher._target_.endswith('.JoblibLauncher'): launcher.n_jobs = plan.slots
         timed = any('timeout_min' in override for override in given)
         if launcher._target_.endswith('.LocalLauncher') and not timed: launcher.timeout_min = 60*24*14   # it counts waiting too
