@@ -259,10 +259,10 @@ def compare_catalogues(
     both = set(earlier) & set(later)
     return Changes(len(set(later)-both), len(set(earlier)-both), sum(earlier[name] != later[name] for name in both))
 
-# %% ../../nbs/15_photos.catalogue.ipynb #59dce3a4
+# %% ../../nbs/15_photos.catalogue.ipynb #b12b0ae3
 def describe_catalogue(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
-)->dict:                     # Plain JSON values: id, pool (whatever the sides and the review), classes, photos by side and label, skipped, repaired, leaks, relabelled and dropped
+)->dict:                     # Plain JSON values: id, pool (whatever the sides and the review), classes, photos by side and label, skipped, repaired, leaks, relabelled, dropped and said
     "What a run's record says of its photos."
     counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
     verdict = catalogue.verdict.value_counts() if 'verdict' in catalogue else {}
@@ -271,7 +271,8 @@ def describe_catalogue(
     leaks = int(catalogue.leak.sum()) if 'leak' in catalogue else 0
     return dict(id=catalogue_id(catalogue), pool=catalogue_id(whole), classes=sorted(catalogue.label.unique()),
         photos={f'{split}/{label}': int(n) for (split, label), n in counts.items()}, skipped=int((catalogue.split == '').sum()),
-        repaired=repaired, leaks=leaks, relabelled=int(verdict.get('relabel', 0)), dropped=int(verdict.get('drop', 0)))
+        repaired=repaired, leaks=leaks, relabelled=int(verdict.get('relabel', 0)), dropped=int(verdict.get('drop', 0)),
+        said=list(catalogue.attrs.get('said', [])))
 
 def summarize_catalogue(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
