@@ -166,12 +166,14 @@ def solve_head(
     features:np.ndarray,         # float32 (n, features) of the training photos
     labels:np.ndarray,           # int (n,)
     valid_features:np.ndarray,   # Of the validation photos
-    valid_labels:np.ndarray
+    valid_labels:np.ndarray,
+    balance:bool=False           # Whether all classes count the same, however many photos they have
 )->tuple[np.ndarray, np.ndarray, float]:     # Weights (classes, features) and bias (classes,) of the last layer, and the chosen C of scikit-learn
     "The best linear layer on frozen features."
     mean, std = features.mean(0), features.std(0)+1e-6
     x, valid_x = (((some-mean)/std).astype(np.float64) for some in (features, valid_features))
-    fits = [LogisticRegression(C=c, max_iter=2000).fit(x, labels) for c in HEAD_CS]
+    class_weight = 'balanced' if balance else None
+    fits = [LogisticRegression(C=c, max_iter=2000, class_weight=class_weight).fit(x, labels) for c in HEAD_CS]
     losses = [log_loss(valid_labels, fit.predict_proba(valid_x), labels=fit.classes_) for fit in fits]
     best = fits[int(np.argmin(losses))]
     return *_as_layer(best, mean, std), best.C
