@@ -34,7 +34,9 @@ def _is_left_over(entry):
     maker = name.split('-')[-3:-1]
     if ending != 'partial' or len(maker) != 2 or maker[0] != _HOST or not maker[1].isdigit(): return False
     import psutil
-    try: return psutil.Process(int(maker[1])).create_time() > entry.stat().st_mtime+60
+    try:
+        process = psutil.Process(int(maker[1]))
+        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() > entry.stat().st_mtime+60
     except psutil.NoSuchProcess: return True
     except (psutil.Error, OSError): return False
 
