@@ -139,6 +139,7 @@ def plot_history(
     right.set(xlabel='epoch', ylabel='accuracy on validation photos (%)')
     left.legend(frameon=False)
     for axis in (left, right): axis.xaxis.get_major_locator().set_params(integer=True)
+    plt.close(figure)    # shown once, by whoever asked for it
     return figure
 
 class LiveCurve(Callback):
@@ -149,10 +150,8 @@ class LiveCurve(Callback):
         self.place = display(HTML(''), display_id=True)
 
     def after_epoch(self):
-        import matplotlib.pyplot as plt
         from IPython.display import HTML
         figure, buffer = plot_history(self.learn.history.rows), io.StringIO()
         figure.savefig(buffer, format='svg')
-        plt.close(figure)
         table = pd.DataFrame(self.learn.history.rows).to_html(index=False, float_format='{:.4f}'.format, na_rep='', border=0)
         if self.place: self.place.update(HTML(buffer.getvalue()[buffer.getvalue().index('<svg'):]+table))
