@@ -1192,6 +1192,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'catdog.photos.catalogue._digest': ('photos.catalogue.html#_digest', 'catdog/photos/catalogue.py'),
                                          'catdog.photos.catalogue._draw': ('photos.catalogue.html#_draw', 'catdog/photos/catalogue.py'),
                                          'catdog.photos.catalogue._fill': ('photos.catalogue.html#_fill', 'catdog/photos/catalogue.py'),
+                                         'catdog.photos.catalogue._fitting': ( 'photos.catalogue.html#_fitting',
+                                                                               'catdog/photos/catalogue.py'),
                                          'catdog.photos.catalogue._ranked': ('photos.catalogue.html#_ranked', 'catdog/photos/catalogue.py'),
                                          'catdog.photos.catalogue._said_of': ( 'photos.catalogue.html#_said_of',
                                                                                'catdog/photos/catalogue.py'),
