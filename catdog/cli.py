@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'sample', 'audit', 'doubtful', 'verdict', 'run_notebook', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'predict', 'main']
+           'export', 'predict', 'main']
 
 # %% ../nbs/55_cli.ipynb #8157918b
 import inspect, json, sys
@@ -312,6 +312,21 @@ def sweep(
     typer.echo(asked.configs[0].runs)
     states = {run.state for run in ended}
     if states-{'finished'}: raise typer.Exit(1 if states <= {'finished', 'failed'} else 130)
+
+# %% ../nbs/55_cli.ipynb #99d69966
+@app.command()
+def export(
+    run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
+    formats:Annotated[str, typer.Option(help='onnx, onnx-int8 or onnx-fp16; several with commas.')]='onnx',
+    data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
+    candidates:Annotated[bool, typer.Option(help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
+):
+    "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
+    with _plain_errors():
+        from catdog.evaluation.formats import export_run
+        from catdog.training.run import Run
+        typer.echo(export_run(Run(run), out, [name.strip() for name in formats.split(',')], data, candidates, say=_say))
 
 # %% ../nbs/55_cli.ipynb #e37547b4
 def _print_plain(row, least):
