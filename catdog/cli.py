@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'sample', 'audit', 'doubtful', 'verdict', 'run_notebook', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'main']
+           'export', 'predict', 'serve', 'main']
 
 # %% ../nbs/55_cli.ipynb #8157918b
 import inspect, json, sys
@@ -374,6 +374,22 @@ def predict(
             show(row)
     if sum(counts.values()) > 1: _say(summarise_rows(counts, time.monotonic()-start))
     if '' in counts: raise typer.Exit(1)
+
+# %% ../nbs/55_cli.ipynb #4e7c46fc
+@app.command()
+def serve(
+    model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
+    host:Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 is for every machine that can reach this one.')]='127.0.0.1',
+    port:Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')]=8000,
+    api_key:Annotated[str, typer.Option(envvar='CATDOG_API_KEY', help='Key that requests must carry as X-API-Key.', show_default=False)]='',
+    megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
+    seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
+    batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+):
+    "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
+    with _plain_errors():
+        from catdog.deploy.serve import Limits, serve as run_server
+        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
 
 # %% ../nbs/55_cli.ipynb #a8d523fe
 def main():
