@@ -27,7 +27,7 @@ from ..photos.audit import audit_photos
 from ..photos.review import trust_metrics
 from ..photos.sources import find_photos
 from ..models.backbone import load_model
-from ..training.history import progress_file
+from ..training.run import progress_file
 from ..training.run import Run
 from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording
