@@ -7,7 +7,7 @@ __all__ = ['OTHER_HEAD', 'OTHER_SIZE', 'HUB', 'bare_model', 'pooled_features', '
            'backbone_hash', 'save_model', 'load_model']
 
 # %% ../../nbs/22_models.backbone.ipynb #33d77273
-import hashlib, json, warnings
+import hashlib, json, math, warnings
 from pathlib import Path
 
 import timm
@@ -19,10 +19,10 @@ from timm.layers import ClassifierHead
 from timm.models._manipulate import group_parameters
 from torch import nn
 
-import catdog.models.baseline   # registers it with timm
 from ..errors import ConfigError
 from ..files import hash_file, write_atomically
-from ..photos.preprocessing import Preprocessing
+from ..photos.preprocessing import RESAMPLING, Preprocessing
+from .baseline import baseline
 from .weights import PACKAGED, Weights, classifier_name, find_weights, hub_reachable, list_weights, load_backbone
 from .weights import packaged_file, read_expectations, read_weights, rename_lite
 from ..words import listing
@@ -45,16 +45,24 @@ def _takes_one_size(arch):
     known = timm.get_pretrained_cfg(arch, allow_unregistered=True)
     return bool(known and known.fixed_input_size)
 
-def bare_model(arch, n_classes, image_size, pretrained=False, fc_layers=False):
-    "timm's model with a last layer for `n_classes`, for square inputs of `image_size`"
+# %% ../../nbs/22_models.backbone.ipynb #371b7cde
+def bare_model(
+    arch:str,                    # Any timm name, or 'baseline'
+    n_classes:int,               # Outputs of the last layer
+    image_size:int,              # Side of the square input, in pixels
+    pretrained:bool=False,       # With timm's weights from the Hub
+    fc_layers:bool=False         # Keep VGG's two hidden layers
+)->nn.Module:
+    "timm's model with a last layer for other classes. ConfigError where it has more than one."
     settings = dict(num_classes=n_classes)
     if _takes_one_size(arch): settings['img_size'] = image_size
-    model = timm.create_model(arch, pretrained=pretrained, **settings)
+    model = baseline(**settings) if arch == 'baseline' else timm.create_model(arch, pretrained=pretrained, **settings)
     last = model.get_classifier()
-    if not isinstance(last, nn.Linear|nn.Conv2d): raise ConfigError(f'arch = {arch!r} has not one last layer but a {type(last).__name__}: {OTHER_HEAD}')
+    kind = type(last).__name__
+    if not isinstance(last, nn.Linear|nn.Conv2d): raise ConfigError(f'arch = {arch!r} has not one last layer but a {kind}: {OTHER_HEAD}')
     return _light_vgg(model) if type(model).__name__ == 'VGG' and not fc_layers else model
 
-# %% ../../nbs/22_models.backbone.ipynb #b0c4f3e4
+# %% ../../nbs/22_models.backbone.ipynb #e4254e7c
 def pooled_features(
     model:nn.Module,             # From `build_model`
     x:torch.Tensor               # float32 (n, 3, size, size), normalised
@@ -74,7 +82,7 @@ def check_network(
         except (AssertionError, RuntimeError, ValueError) as error:
             why = (str(error) or type(error).__name__).splitlines()[0]
             raise ConfigError(f'image_size = {image_size} cannot be used with {arch}: {why}; {OTHER_SIZE}') from None
-        if photo.is_meta: return    # shapes alone: there are no values to compare
+        if torch.is_tensor(logits) and logits.is_meta: return   # where only shapes are computed, answers cannot be compared
         same = torch.is_tensor(logits) and torch.allclose(last(pooled_features(model, photo)).flatten(1), logits, atol=1e-4, rtol=1e-3)
     if not same: raise ConfigError(f'arch = {arch!r} answers by more than its last layer: {OTHER_HEAD}')
 
@@ -102,7 +110,7 @@ def _from_file(path, arch, n_classes, image_size, fc_layers, name):
     source = f'{path.parent.name}/{path.name}' if path.stem == 'model' else path.name
     return model, Weights('file', source, sha256=hash_file(path))
 
-# %% ../../nbs/22_models.backbone.ipynb #9cef8c42
+# %% ../../nbs/22_models.backbone.ipynb #63b53399
 HUB = ('hf_hub:', 'hf-hub:')
 
 def _from_hub(weights, arch, n_classes, image_size, fc_layers):
@@ -114,7 +122,8 @@ def _from_hub(weights, arch, n_classes, image_size, fc_layers):
         path = Path(hf_hub_download(owner_and_name, 'model.safetensors'))
     except Exception as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"weights = '{weights}' cannot be had from the Hugging Face Hub: {why}; it is written hf_hub:OWNER/NAME") from None
+        remedy = 'it is written hf_hub:OWNER/NAME, and holds config.json and model.safetensors'
+        raise ConfigError(f"weights = '{weights}' cannot be had from the Hugging Face Hub: {why}; {remedy}") from None
     model, _ = _from_file(path, arch, n_classes, image_size, fc_layers, weights)
     return model, Weights('file', weights, sha256=hash_file(path))
 
@@ -128,7 +137,8 @@ def _pretrained(arch, n_classes, image_size, fc_layers, weights, looked=''):
     "The model of `auto` or `imagenet`; `looked` says where its weights were looked for before"
     try: return _from_imagenet(arch, n_classes, image_size, fc_layers)
     except Exception as error:
-        reason = 'timm has none for it' if 'No pretrained weights' in str(error) else 'the Hugging Face Hub is out of reach and its cache has none'
+        reason = 'the Hugging Face Hub is out of reach and its cache has none'
+        if 'No pretrained weights' in str(error): reason = 'timm has none for it'
     if packaged_file(arch): return _from_package(arch, n_classes, image_size)
     package = PACKAGED.get(arch.split('.')[0])
     remedy = f' (or pip install {package})' if package else ''
@@ -138,7 +148,7 @@ def _pretrained(arch, n_classes, image_size, fc_layers, weights, looked=''):
     note = f'no pretrained weights for {arch} ({looked}{reason}): training from scratch'
     return _from_scratch(arch, n_classes, image_size, fc_layers, note)
 
-# %% ../../nbs/22_models.backbone.ipynb #f1b4464c
+# %% ../../nbs/22_models.backbone.ipynb #c77822ad
 def _weights_model(arch, n_classes, image_size, weights, fc_layers):
     "A model and the record of its weights"
     settings, path = (arch, n_classes, image_size, fc_layers), Path(weights).expanduser()
@@ -209,7 +219,15 @@ def save_model(
     about = dict(format=1, arch=arch, classes=list(classes), preprocessing=shape.to_dict(), fc_layers=fc_layers)
     write_atomically(path, save(state, {'catdog': json.dumps(about)}))
 
-# %% ../../nbs/22_models.backbone.ipynb #c23dc942
+# %% ../../nbs/22_models.backbone.ipynb #c85093d5
+def _read_shape(told):
+    "A `Preprocessing` from plain JSON values. ValueError where they are not what a network can be shown"
+    shape = Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in told.items()})
+    numbers = [shape.size, shape.crop_pct, *shape.std, *(1+v for v in shape.mean)]
+    sound = isinstance(shape.size, int) and len(shape.mean) == len(shape.std) == 3 and all(0 < v < math.inf for v in numbers)
+    if not sound or shape.interpolation not in RESAMPLING: raise ValueError(f'its preprocessing is {told}')
+    return shape
+
 def _read_about(path):
     "What a saved model says of itself: its architecture, class names, preprocessing, and whether it has VGG's hidden layers"
     try:
@@ -223,7 +241,7 @@ def _read_about(path):
     if about.get('format') != 1: raise ValueError(f"its format is {about.get('format')!r}, and this catdog reads 1")
     if not isinstance(arch, str) or not timm.is_model(arch) or ':' in arch: raise ValueError(f'arch {arch!r} is none that timm has')
     if len(classes) < 2 or not all(isinstance(name, str) for name in classes): raise ValueError('its class names are no list of text')
-    shape = Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in about['preprocessing'].items()})
+    shape = _read_shape(about['preprocessing'])
     return arch, list(classes), shape, bool(about.get('fc_layers', False))
 
 def load_model(
