@@ -138,7 +138,7 @@ def export_model(
     **facts                      # JSON values to carry beside: arch, run, temperature, licence
 )->Path:                         # `path`
     "Write a network as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
-    if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install 'catdog-timm[deploy]'")
+    if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install '.[deploy]'")
     from onnx import helper
     try: network = _network_graph(model, shape)
     except Exception as error: raise ValueError(f'torch cannot export this network: {_describe_error(error)}') from None

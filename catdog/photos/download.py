@@ -42,7 +42,7 @@ def open_bucket(
     try:
         import fsspec
         return fsspec.core.url_to_fs(url)
-    except ImportError as error: raise DataError(f"{url.split('://')[0]}:// needs another package ({error}): pip install 'catdog-timm[sources]'") from None
+    except ImportError as error: raise DataError(f"{url.split('://')[0]}:// needs another package ({error}): pip install '.[sources]'") from None
     except ValueError as error: raise DataError(f'{url}: {error}') from None
 
 def _gone(error): return isinstance(error, (FileNotFoundError, PermissionError)) or isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429)
