@@ -159,6 +159,6 @@ def export_model(
     **facts                      # JSON values to carry beside, as for `write_artefact`
 )->Path:                         # `path`
     "Write a network as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
-    if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install 'catdog-timm[deploy]'")
+    if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install '.[deploy]'")
     sha256 = hash_file(weights) if weights else None
     return write_artefact(path, network_graph(model, shape), shape, classes, weights_sha256=sha256, **facts)

@@ -76,7 +76,7 @@ def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
     try: import onnxruntime
-    except ImportError: raise ValueError("running an ONNX file needs onnxruntime: pip install 'catdog-timm[deploy]'") from None
+    except ImportError: raise ValueError("running an ONNX file needs onnxruntime: pip install '.[deploy]'") from None
     return onnxruntime
 
 def open_session(

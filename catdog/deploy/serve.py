@@ -248,7 +248,7 @@ def serve(
 ):
     "Serve until interrupted. ConfigError where the `serve` extra is missing."
     try: import fastapi, multipart, prometheus_client, uvicorn
-    except ImportError as error: raise ConfigError(f"serving needs {error.name}: pip install 'catdog-timm[serve]'") from None
+    except ImportError as error: raise ConfigError(f"serving needs {error.name}: pip install '.[serve]'") from None
     warning = check_host(host, api_key)
     if warning: print(f'catdog: {warning}', file=sys.stderr)
     app = make_app(Predictor(model), limits, api_key, batch_size)

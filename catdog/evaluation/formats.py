@@ -243,7 +243,7 @@ def export_run(
 )->Path:                         # `folder`
     "Write a run's network in several formats into a folder that stands alone."
     formats, folder = check_formats(list(formats)), Path(folder)
-    if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: pip install 'catdog-timm[deploy]'")
+    if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: pip install '.[deploy]'")
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.info.get('status', 'missing')!r})")
     folder.mkdir(parents=True, exist_ok=True)
     exported = []

@@ -49,7 +49,7 @@ def open_bucket(
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
         kind = url.split('://')[0]
-        raise DataError(f"{kind}:// needs another package ({error}): pip install 'catdog-timm[sources]'") from None
+        raise DataError(f"{kind}:// needs another package ({error}): pip install '.[sources]'") from None
     except ValueError as error: raise DataError(f'{public_address(url)}: {error}') from None
 
 # %% ../../nbs/13_photos.download.ipynb #df72b674
