@@ -853,8 +853,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'catdog/evaluation/evaluate.py'),
                                             'catdog.evaluation.evaluate._update_costs': ( 'evaluation.evaluate.html#_update_costs',
                                                                                           'catdog/evaluation/evaluate.py'),
-                                            'catdog.evaluation.evaluate._write_photos': ( 'evaluation.evaluate.html#_write_photos',
-                                                                                          'catdog/evaluation/evaluate.py'),
                                             'catdog.evaluation.evaluate.artefact_facts': ( 'evaluation.evaluate.html#artefact_facts',
                                                                                            'catdog/evaluation/evaluate.py'),
                                             'catdog.evaluation.evaluate.evaluate_folder': ( 'evaluation.evaluate.html#evaluate_folder',

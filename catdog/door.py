@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .files import public_address
 from .words import percent, plural
 
 # %% ../nbs/56_door.ipynb #6324580d

@@ -169,7 +169,7 @@ def _describe(training, weights, photos, seconds, goes_on):
         preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)}, hardware=describe_hardware(training.dls.device), versions=describe_versions(),
         timings=timings, metrics={}, cost={})
     table = catalogue.assign(given=catalogue.get('given', catalogue.label))
-    table[['sha256', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
+    table[['sha256', 'label', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
 
 # %% ../../nbs/33_training.finetune.ipynb #d3750782
 def _how_it_ended(error):

@@ -208,7 +208,7 @@ class Run:
 
     @property
     def photos(self)->'pd.DataFrame':
-        "One row a photo it is of: sha256, given label and split. FileNotFoundError in runs of before it was written."
+        "One row a photo it is of: sha256, label, the one given before a review, and split. FileNotFoundError where an older catdog made it."
         import pandas as pd
         return pd.read_parquet(self.folder/'photos.parquet')
 
@@ -235,14 +235,14 @@ def open_run(
 def photos_changed(
     run:Run,                     # Of earlier photos
     photos:'pd.DataFrame'        # Of now: columns sha256 and given, the label before a review
-)->str:                          # Such as '2 added, 1 relabelled'; '' where that cannot be told
+)->str:                          # Such as '2 added and 1 relabelled'; '' where that cannot be told
     "What became of a run's photos since."
-    try: before = run.photos.drop_duplicates('sha256').set_index('sha256').given
+    from catdog.photos.catalogue import compare_catalogues
+    try: before = run.photos[['sha256', 'given']].set_axis(['sha256', 'label'], axis=1)
     except (OSError, ValueError, KeyError): return ''
-    now = photos.drop_duplicates('sha256').set_index('sha256').given
-    both = now.index.intersection(before.index)
-    counts = dict(added=len(now)-len(both), removed=len(before)-len(both), relabelled=int((now[both] != before[both]).sum()))
-    return ', '.join(f'{n:,} {what}' for what, n in counts.items() if n) if len(both) else 'all are others'
+    now = photos[['sha256', 'given']].set_axis(['sha256', 'label'], axis=1)
+    if not set(before.sha256) & set(now.sha256): return 'all photos are others'
+    return str(compare_catalogues(before, now))
 
 # %% ../../nbs/25_training.run.ipynb #951f9443
 def explain_new_run(
