@@ -5,6 +5,9 @@ import os
 # It reads how long when torch is imported; what the user has set stays.
 if 'OMP_WAIT_POLICY' not in os.environ: os.environ.setdefault('GOMP_SPINCOUNT', '20000')
 
+# onnxruntime writes an id of the device into the home folder and sends what it is used for, unless it is told not to when it is imported.
+os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+
 __all__ = ['audit', 'train', 'compare', 'choose', 'predict']
 
 

@@ -285,14 +285,15 @@ def compare(
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
-    delta:Annotated[float, typer.Option(help='Points of accuracy that may be given up for less cost.')]=.2,
+    delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
+    metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     photos:Annotated[bool, typer.Option('--photos', help='Put the photos of the mistakes into the page (mind their licence).')]=False,
 ):
     "Compare runs: runs compare.ipynb and writes report.html."
     from catdog import door
     with _plain_errors():
-        limits = dict(max_ms=max_ms, max_mb=max_mb, delta=delta, by=by)
+        limits = dict(max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, metric=metric)
         door.run_notebook('compare', out/'compare.ipynb', dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits))
     choice = json.loads((out/'choice.json').read_text())
     _say(_wrapped(choice['reason']))
@@ -305,15 +306,16 @@ def choose(
     runs:Annotated[str, typer.Argument(help='Folder of run folders, or the address of one in a bucket (s3://...).')]='runs',
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take, from JPEG bytes to a label.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
-    delta:Annotated[float, typer.Option(help='Points of accuracy that may be given up for less cost.')]=.2,
+    delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
+    metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,
     as_json:Annotated[bool, typer.Option('--json', help='The choice as JSON.')]=False,
 ):
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog import door
     with _plain_errors():
-        comparison = door.compare(runs, data)
+        comparison = door.compare(runs, data, metric)
         choice = door.choose(comparison, max_ms, max_mb, delta, by)
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
     if as_json: typer.echo(json.dumps({**choice.to_dict(), 'left_out': comparison.left_out}, indent=1))

@@ -205,13 +205,14 @@ def describe_comparison(
 
 def compare(
     runs:str|Path='runs',    # A folder of run folders, or the address of one in a bucket (s3://...)
-    data:str|None=None       # Name of the data set to keep; None keeps the one with the most runs
+    data:str|None=None,      # Name of the data set to keep; None keeps the one with the most runs
+    metric:str='accuracy'    # What is compared: 'accuracy', 'balanced', 'log_loss' or 'top5'
 )->'Comparison':
     "Set finished runs side by side."
     from catdog.comparison.compare import Comparison, compare_runs
     from catdog.comparison.gather import read_runs
     Comparison._repr_markdown_ = describe_comparison
-    return compare_runs(*read_runs(local_runs(runs), data))
+    return compare_runs(*read_runs(local_runs(runs), data), metric)
 
 # %% ../nbs/56_door.ipynb #30e8302e
 def describe_choice(
@@ -225,7 +226,7 @@ def choose(
     comparison:'Comparison|str|Path'='runs',     # As `compare` gives it, or a folder of runs
     max_ms:float|None=None,  # Most milliseconds a photo may take, from JPEG bytes to a label
     max_mb:float|None=None,  # Most MiB the model's file may have
-    delta:float=.2,          # Points of accuracy that may be given up for less cost
+    delta:float|None=None,   # Points of accuracy that may be given up for less cost; None takes the fewest that the photos can show
     by:str='latency'         # What is to be cheap: 'latency', 'size', 'macs', 'training' or 'energy'
 )->'Choice':
     "The cheapest model that is not worse than the best by more than delta points, and why."

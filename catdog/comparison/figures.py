@@ -166,10 +166,10 @@ def plot_ranking(
         axis = _rows_axis(figure, names, colours)
         for i, (name, r) in enumerate(rows.iterrows()):
             axis.plot([100*r.accuracy_low, 100*r.accuracy_high], [i, i], color=colours[name], lw=2, solid_capstyle='butt')
-            if r.seeds > 1: axis.plot(seeds[tested.setup.index[tested.setup == name]], [i]*r.seeds, '|', ms=11, mew=1.4, color=colours[name], alpha=.8)
+            if r.runs > 1: axis.plot(seeds[tested.setup.index[tested.setup == name]], [i]*r.runs, '|', ms=11, mew=1.4, color=colours[name], alpha=.8)
             [point] = axis.plot(100*r.accuracy, i, 'o', ms=8, color=colours[name], mfc=PAGE if r.weights == 'none' else colours[name], mew=1.8)
             spread = f', seeds spread by {percent(r.seed_spread, 2)} points' if r.seeds > 1 else ', one seed'
-            tip(point, f"{name}: {percent(r.accuracy, 2)}% ({percent(r.accuracy_low, 2)} to {percent(r.accuracy_high, 2)}){spread}; best in {percent(r.chance_of_best, 0)}% of draws")
+            tip(point, f"{name}: {percent(r.accuracy, 2)}% ({percent(r.accuracy_low, 2)} to {percent(r.accuracy_high, 2)}, each alone){spread}")
         bars = [g for g in comparison.groups if len(g) > 1]
         for k, group in enumerate(bars):
             x, places = 1.03+.035*k, [names.index(n) for n in group]

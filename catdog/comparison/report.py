@@ -98,8 +98,8 @@ def _answer_section(comparison, choice):
     "The answer, the marks and the choice"
     marks = f"<div class='marks'><p><b>Keep in mind</b></p>{_list_items(map(html.escape, comparison.marks))}</div>" if comparison.marks else ''
     table = choice_table(choice)
-    text = html.escape(answer(comparison))+(f"</p><p>{html.escape(' '.join(choice.sentences[choice.chosen == comparison.best:]))}" if len(comparison.rows) > 1 else '')
-    note = f"Cheapest first. A setup is good enough when it is shown, with 95% certainty for all of them together, to be behind the best by no more than {100*choice.delta:g} points; this is a stricter question than whether a difference is significant."
+    text = html.escape(answer(comparison))+(f"</p><p>{html.escape(' '.join(choice.sentences[int(choice.chosen == comparison.best):]))}" if len(comparison.rows) > 1 else '')
+    note = f"Cheapest first. A setup is good enough when it is shown, with 95% certainty, to be behind no other by more than {100*choice.delta:g} points; this is a stricter question than whether a difference is significant."
     return f"<div class='answer'><p>{text}</p></div>{marks}"+(_table(table, chosen=choice.chosen)+_paragraph(note, 'small') if len(comparison.rows) > 1 else '')
 
 def _tradeoff_section(comparison):
@@ -169,10 +169,10 @@ def _photo_grid(comparison, listed):
     return f"<p class='marks'>{note}</p><div class='photos'>{''.join(cards)}</div>" if cards else _paragraph('None of these photos was found on this machine.', 'small')
 
 _METHOD = """<dl class="method">
-<dt>Photos and labels</dt><dd>All setups answer for the same test photos, paired by content (sha256); they chose nothing in training. A setup is a backbone with all its settings but the seed.</dd>
-<dt>Intervals</dt><dd>One seed: Wilson's score interval. Several: photos and seeds are drawn anew {draws:,} times (pigeonhole bootstrap, Owen 2007; one seed fewer than there are, Rao and Wu 1988), widened by Student's <i>t</i> for few seeds.</dd>
+<dt>Photos and labels</dt><dd>All setups answer for the same test photos, paired by content (sha256); they chose nothing in training, but the setup is chosen by them, so its own figure is a little flattered. A setup is a backbone with all its settings but seed, split and fold.</dd>
+<dt>Intervals</dt><dd>Wilson's score interval, of each setup alone, with the number of photos that the spread of photos and seeds speaks of, and Student's <i>t</i> for few seeds. The best of many: Andrews, Kitagawa and McCloskey (2019).</dd>
 <dt>p-values</dt><dd>One seed each: McNemar's exact test, about these two trained networks. Several: a <i>t</i>-test on photos and seeds together, about the setups. Corrected for the number of pairs, {pairs} here, by Holm's method; groups by insertion and absorption (Piepho 2004).</dd>
-<dt>Good enough</dt><dd>A test of non-inferiority against the most accurate setup, one-sided, shared out among the setups asked about (Bonferroni). The most accurate of several is flattered by having been picked, so its own figure is likely a little high and the test a little strict.</dd>
+<dt>Good enough</dt><dd>Shown to be within the margin of every other setup, each by Tango's score test (1998) at 95%; no setup is privileged (Hsu 1984).</dd>
 <dt>Costs</dt><dd>Latency: the median from the bytes of a JPEG to probabilities, one photo at a time, decoding and preprocessing included; p95 is the 95th percentile. MACs are counted by torch as the network runs. Images a second: the network alone, in batches of 32. One run is measured at a time on a machine. Energy is an estimate from the power a processor of this kind is said to draw. Times hold for: {machines}.</dd>
 <dt>Calibration</dt><dd>ECE is the expected calibration error in 15 bins; the temperature is fitted on validation photos.</dd></dl>"""
 
@@ -190,7 +190,7 @@ def report_html(
     body = ''.join([f'<h1>{html.escape(title)}</h1><p class="small">{count}</p>', _answer_section(comparison, choice), _tradeoff_section(comparison), _apart_section(comparison), _curves_section(comparison, curves), _quality_sections(comparison), _scaling_section(comparison), _mistakes_section(comparison, photos),
         _section('All numbers', _table(display_table(comparison), sortable=True), _paragraph('Click a column’s name to sort by it.', 'small'), f'<details><summary>Every run</summary>{_table(runs_table(comparison), sortable=True)}</details>'),
         f"<div class='left'>{_section('Left out', _list_items(left))}</div>" if left else '',
-        _section('How this was worked out', _METHOD.format(draws=len(comparison.draws), pairs=len(comparison.pairs), machines=html.escape('; '.join(sorted(set(runs.machine))))))])
+        _section('How this was worked out', _METHOD.format(pairs=len(comparison.pairs), machines=html.escape('; '.join(sorted(set(runs.machine))))))])
     return f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n<body>{body}<div id="tip" role="tooltip"></div><script>{_SCRIPT}</script></body></html>\n'
 
 def write_report(

@@ -11,32 +11,33 @@ import math
 
 import pandas as pd
 
-from ..words import percent
+from ..words import listing, percent, points
 from ..training.run import Run
 from .statistics import photos_for_pair
-from .compare import Comparison, exported, latency, size_mb
+from .compare import Comparison, describe_best, exported, latency, size_mb
 from .choose import COSTS, Choice
 from .curves import at_size, check_held_out, crossover, labels_needed
 
 # %% ../../nbs/53_comparison.tables.ipynb #4cec22b0
-def _times(n): return f'{n:,.0f}' if n < 1e7 else 'more than ten million'
+def _against(comparison):
+    "What the best cannot be distinguished from, and what that would take"
+    best, rivals, pairs = comparison.best, comparison.rivals, len(comparison.pairs)
+    nearest = comparison.pair(best, rivals[0])
+    needed = photos_for_pair(nearest, pairs)
+    level = f', at 5% for all {pairs} pairs together' if pairs > 1 else ''
+    enough = f'takes at least about {needed:,.0f} test photos (with a power of 80%{level})'
+    how = enough if needed < 1e7 else 'takes more seeds, not more test photos' if math.isinf(needed) else 'takes more than ten million test photos'
+    return f'These data cannot distinguish it from {listing(rivals)}; to distinguish it from {rivals[0]}, {points(abs(nearest["difference"]))} points away here, {how}.'
 
 def answer(
     comparison:Comparison
 )->str:                      # Plain text
     "What the data say, for a person deciding."
-    rows, best = comparison.rows, comparison.rows.iloc[0]
-    over = f", mean of {best.seeds} seeds" if best.seeds > 1 else ''
-    corrected = f', corrected for {len(comparison.pairs)} pairs' if len(comparison.pairs) > 1 else ''
-    text = [f'{best.name} is the most accurate: {percent(best.accuracy)}% of {best.photos:,} test photos (95% interval {percent(best.accuracy_low)} to {percent(best.accuracy_high)}{over}), at {latency(rows)[best.name]:.1f} ms a photo.']
-    rivals = [name for name in comparison.groups[0] if name != best.name]
-    if rivals:
-        nearest = comparison.pair(best.name, rivals[0])
-        needed = photos_for_pair(nearest, comparison.tested)
-        if not nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}; {rivals[0]} is exactly as accurate here.")
-        more = f'it would take about {_times(needed)} test photos' if math.isfinite(needed) else 'it would take more seeds, not more test photos'
-        if nearest['difference']: text.append(f"These data cannot tell it from {', '.join(rivals)}: to tell it from {rivals[0]}, {percent(abs(nearest['difference']), 2)} points away, {more}.")
-    elif len(rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05{corrected}).')
+    pairs = len(comparison.pairs)
+    corrected = f', corrected for {pairs} pairs' if pairs > 1 else ''
+    text = [f'{describe_best(comparison)[:-1]}, at {latency(comparison.rows)[comparison.best]:.1f} ms a photo.']
+    if comparison.rivals: text.append(_against(comparison))
+    elif len(comparison.rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05{corrected}).')
     return ' '.join(text)
 
 # %% ../../nbs/53_comparison.tables.ipynb #0437b86e
@@ -44,7 +45,10 @@ def _weights_name(used): return {'none': 'from scratch', 'file': 'from a file', 
 
 def _number(values, form): return [('–' if v is None or pd.isna(v) else form.format(v)) for v in values]
 
-def _p(values): return ['best' if pd.isna(p) else '< 0.001' if p < .001 else f'{p:.3f}' for p in values]
+def _p(values, best):
+    "p-values as text; the best itself has none"
+    words = ['–' if pd.isna(p) else '< 0.001' if p < .001 else f'{p:.3f}' for p in values]
+    return ['best' if first else word for first, word in zip(best, words)]
 
 def display_table(
     comparison:Comparison
@@ -56,8 +60,8 @@ def display_table(
         'model': r.index, 'weights': r.weights.map(_weights_name), 'seeds': r.seeds, 'pixels': r.image_size, 'train photos': _number(r.train_photos, '{:,.0f}'),
         'accuracy %': r.accuracy.map(percent), '95% interval': [f'{percent(a)} to {percent(b)}' for a, b in zip(r.accuracy_low, r.accuracy_high)],
         'before review %': _number(100*r.raw_accuracy, '{:.1f}'), 'without leaks %': _number(100*r.accuracy_without_leaks, '{:.1f}'),
-        'seed spread': _number(100*r.seed_spread, '{:.2f}'), 'behind best': _number(100*r.behind_best, '{:.2f}'), 'p, same as best': _p(r.p_holm), 'group': r.groups, 'best in % of draws': _number(100*r.chance_of_best, '{:.0f}'),
-        'log loss': _number(r.log_loss, '{:.3f}'), 'ROC AUC': _number(r.roc_auc, '{:.4f}'), 'F1': _number(r.f1, '{:.3f}'), 'ECE %': _number(100*r.calibration_error, '{:.1f}'), 'ECE %, mended': _number(100*r.calibration_error_after, '{:.1f}'),
+        'seed spread': _number(100*r.seed_spread, '{:.2f}'), 'behind best': _number(100*r.behind_best, '{:.2f}'), 'p against best': _p(r.p_holm, r.index == comparison.best), 'group': r.groups,
+        'log loss': _number(r.log_loss, '{:.3f}'), 'ROC AUC': _number(r.roc_auc, '{:.4f}'), 'F1': _number(r.f1, '{:.3f}'), 'ECE %': _number(100*r.calibration_error, '{:.1f}'), 'ECE %, calibrated': _number(100*r.calibration_error_after, '{:.1f}'),
         'latency (ms)': _number(latency(r), '{:.1f}'), 'p95 (ms)': _number(r.onnx_latency_p95_ms if onnx else r.latency_p95_ms, '{:.1f}'), 'torch latency (ms)': _number(r.latency_ms if onnx else [None]*len(r), '{:.1f}'),
         'file (MiB)': _number(size_mb(r), '{:.1f}'), 'parameters (M)': _number(r.parameters/1e6, '{:.2f}'), 'MACs (M)': _number(r.macs/1e6, '{:.0f}'),
         'images/s': _number(r.images_per_second, '{:.0f}'), 'memory (MiB)': _number(r.onnx_memory_mb if onnx else r.peak_memory_mb, '{:.0f}'), 'training (s)': _number(r.train_seconds, '{:.0f}'), 'training (Wh, est.)': _number(r.train_wh, '{:.2f}')})
@@ -67,10 +71,10 @@ def choice_table(
     choice:Choice
 )->pd.DataFrame:             # Text, cheapest first
     "The chosen setup and the runners-up, with what each would cost."
-    names = {'best': 'the most accurate', 'good enough': 'good enough', 'worse': 'worse', 'open': 'cannot be decided'}
+    names = {'good enough': 'good enough', 'worse': 'worse', 'open': 'cannot be decided'}
     rows = choice.candidates
     table = pd.DataFrame({'model': [r['setup']+(' ←' if r['setup'] == choice.chosen else '') for r in rows], f'within {100*choice.delta:g} points?': [names[r['verdict']] for r in rows],
-        'behind best (points)': [f"{100*r['behind']:.2f}" for r in rows], '95% bounds': ['' if r['verdict'] == 'best' else f"{100*r['low']:.2f} to {100*r['high']:.2f}" for r in rows],
+        'behind best (points)': [f"{100*r['behind']:.2f}" for r in rows], '95% bounds': [f"{100*r['low']:.2f} to {100*r['high']:.2f}" for r in rows],
         **{f"{name.replace('macs', 'arithmetic')} ({unit.removesuffix(' of training')})": _number([r[name] for r in rows], '{:,.2f}' if name == 'energy' else '{:,.1f}') for name, unit in COSTS.items()}, 'budget': ['' if r['within_budget'] else f"over in {' and '.join(r['over'])}" for r in rows]})
     return table[[c for c in table if not table[c].isin(['–', '']).all()]]
 
@@ -98,11 +102,12 @@ def curve_tables(
     for name, curve in curves.items():
         end = curve.points['size'].max()
         twice, check, needed = at_size(curve, 2*end), check_held_out(curve), labels_needed(curve, target)
+        if needed is None: needed = dict(photos=math.inf, seconds=None, wh=None)      # the curve does not hold: no forecast
         far = needed['photos'] > 20*end      # a law says nothing that far from where it was fitted
-        reach = 'out of reach' if not math.isfinite(needed['photos']) else f'far more than {20*end:,.0f}' if far else f"{needed['photos']:,.0f} ({needed['low']:,.0f} to {_bound(needed['high'], 100*end)})"
-        rows.append({'model': name, f'at {2*end:,.0f} photos (%)': f"{percent(twice['accuracy'])} ({percent(twice['low'])} to {percent(twice['high'])})", f'photos to {percent(target)}%': reach,
+        reach = '–' if twice is None else 'out of reach' if not math.isfinite(needed['photos']) else f'far more than {20*end:,.0f}' if far else f"{needed['photos']:,.0f} ({needed['low']:,.0f} to {_bound(needed['high'], 100*end)})"
+        rows.append({'model': name, f'at {2*end:,.0f} photos (%)': '–' if twice is None else f"{percent(twice['accuracy'])} ({percent(twice['low'])} to {percent(twice['high'])})", f'photos to {percent(target)}%': reach,
             'training to there (s)': '–' if far or needed['seconds'] is None else f"{needed['seconds']:,.0f}", '… (Wh, est.)': '–' if far or needed['wh'] is None else f"{needed['wh']:,.1f}",
-            'largest size foretold': 'too few sizes' if not check else f"{percent(check['predicted'])}%, measured {percent(check['measured'])}%: {'holds' if check['passed'] else 'does not hold'}"})
+            'largest size predicted': 'too few sizes' if not check else f"{percent(check['predicted'])}%, measured {percent(check['measured'])}%: {'holds' if check['passed'] else 'does not hold'}"})
     crossings, names = [], list(curves)
     for i, a in enumerate(names):
         for b in names[i+1:]:

@@ -18,6 +18,8 @@ from scipy.stats import binom, rankdata
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
+from ..words import listing
+
 # %% ../../nbs/36_evaluation.metrics.ipynb #2898eeae
 def wilson_interval(
     correct:int,                 # Number of photos classified correctly
@@ -44,9 +46,10 @@ def take_apart(
 )->tuple[list[str], np.ndarray, np.ndarray]:   # Class names, float (n, classes) probabilities, and int (n,) the true class of each
     "Predictions as arrays."
     classes = [c.removeprefix('p_') for c in predictions if c.startswith('p_')]
-    if len(classes) < 2 or not {'sha256', 'label'} <= set(predictions): raise ValueError(f"predictions need the columns sha256, label and p_CLASS for each class; these have {', '.join(map(str, predictions.columns))}")
+    if len(classes) < 2 or not {'sha256', 'label'} <= set(predictions):
+        raise ValueError(f'predictions need the columns sha256, label and p_CLASS for each class; these have {listing(predictions.columns)}')
     unknown = set(predictions.label)-set(classes)
-    if unknown: raise ValueError(f"the label {min(unknown)!r} is none of the classes predicted: {', '.join(classes)}")
+    if unknown: raise ValueError(f'the label {min(unknown)!r} is none of the classes predicted: {listing(classes)}')
     return classes, predictions[[f'p_{c}' for c in classes]].to_numpy(float), pd.Index(classes).get_indexer(predictions.label)
 
 def is_correct(
@@ -67,14 +70,14 @@ def _bin_row(correct, confidence, bounds):
 def reliability(
     predictions:pd.DataFrame,    # As `predictions_table` makes it
     bins:int=10                  # Bins of equal width over the confidence from 0 to 1
-)->pd.DataFrame:                 # Columns low, high, photos, confidence, accuracy, accuracy_low and accuracy_high; bins without photos are left out
-    "How often the likeliest class is right, by how sure the network is of it."
+)->pd.DataFrame:                 # Columns low, high, photos, confidence, accuracy, accuracy_low and accuracy_high
+    "How often the likeliest class is right, by how sure the network is of it; bins without photos are left out."
     _, probabilities, labels = take_apart(predictions)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     place = np.clip(np.ceil(confidence*bins).astype(int)-1, 0, bins-1)
     return pd.DataFrame([_bin_row(correct[place == i], confidence[place == i], (i/bins, (i+1)/bins)) for i in np.unique(place)])
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #fdc659e2
+# %% ../../nbs/36_evaluation.metrics.ipynb #3b00771a
 def calibration_error(
     predictions:pd.DataFrame,
     bins:int=15                  # As in Guo et al.
@@ -109,13 +112,14 @@ def fit_temperature(
     loss = lambda log_t: -log_softmax(logs/math.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean()
     return math.exp(minimize_scalar(loss, bounds=(math.log(.05), math.log(20)), method='bounded', options=dict(xatol=1e-6)).x)
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #75bf5565
+# %% ../../nbs/36_evaluation.metrics.ipynb #77fd34b5
 def _class_scores(labels, guess, n_classes):
     "Balanced accuracy (mean recall) and macro F1, over the classes that the labels have"
     present = np.unique(labels)
     recalls = [float((guess[labels == c] == c).mean()) for c in present]
     f1 = f1_score(labels, guess, labels=present, average='macro', zero_division=0)
-    return dict(balanced_accuracy=float(np.mean(recalls)), f1=float(f1), confusion=confusion_matrix(labels, guess, labels=range(n_classes)).tolist())
+    confusion = confusion_matrix(labels, guess, labels=range(n_classes))
+    return dict(balanced_accuracy=float(np.mean(recalls)), f1=float(f1), confusion=confusion.tolist())
 
 def _roc_auc(labels, probabilities):
     "Area under the ROC curve, one class against the rest where there are several; None where a class is missing"
@@ -126,7 +130,7 @@ def _roc_auc(labels, probabilities):
 # %% ../../nbs/36_evaluation.metrics.ipynb #1d7971b1
 def quality(
     predictions:pd.DataFrame     # As `predictions_table` makes it
-)->dict:                         # photos, correct, accuracy with its interval, balanced_accuracy, f1 (mean over classes), roc_auc (None where a class is missing), log_loss, brier, calibration_error, confusion (rows: labels)
+)->dict:                         # photos, correct, accuracy with its interval, all scores above, log_loss, and confusion (rows: labels)
     "How good the probabilities of a test are."
     classes, probabilities, labels = take_apart(predictions)
     guess, total = probabilities.argmax(1), len(labels)
@@ -137,7 +141,7 @@ def quality(
         log_loss=float(log_loss(labels, probabilities, labels=range(len(classes)))),
         brier=brier_score(predictions), calibration_error=calibration_error(predictions))
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #d8beb2e6
+# %% ../../nbs/36_evaluation.metrics.ipynb #98d4d34a
 def calibration(
     valid:pd.DataFrame,          # Predictions of the validation photos
     test:pd.DataFrame            # Predictions of the test photos
@@ -149,7 +153,7 @@ def calibration(
     return dict(temperature=temperature, **{name: after[name] for name in ('log_loss', 'brier', 'calibration_error')},
         reliability=reliability(test).to_dict('records'), reliability_after=reliability(calibrated).to_dict('records'))
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #5ecb6839
+# %% ../../nbs/36_evaluation.metrics.ipynb #2655ba13
 def sure_threshold(
     valid:pd.DataFrame,          # Predictions of photos that were not trained on
     precision:float,             # Share of the answers that must be right, between 0 and 1
@@ -180,7 +184,7 @@ def photo_traits(
     traits = pd.DataFrame(rows, index=photos.sha256.to_numpy())
     return traits.assign(short_side=photos[['width', 'height']].min(axis=1).to_numpy())[['short_side', 'brightness', 'sharpness']]
 
-# %% ../../nbs/36_evaluation.metrics.ipynb #b569a82a
+# %% ../../nbs/36_evaluation.metrics.ipynb #c8e0c272
 def _thirds(values, groups):
     "int: the group of each value, from the lowest up, equal values together"
     share = (rankdata(values)-.5)/len(values)      # equal values have one rank, the middle of theirs
@@ -196,7 +200,7 @@ def subgroup_accuracy(
     correct:pd.Series,           # bool, by sha256
     traits:pd.DataFrame,         # As `photo_traits` makes it
     groups:int=3                 # Groups of about the same number of photos; fewer where many photos are alike
-)->dict[str, list[dict]]:        # For each trait that differs, from low to high: low, high, photos, accuracy, accuracy_low and accuracy_high
+)->dict[str, list[dict]]:        # For each trait that differs: low, high, photos, accuracy, accuracy_low and accuracy_high
     "Accuracy on the lowest to the highest third of each trait."
     found, traits = {}, traits[~traits.index.duplicated()].loc[correct.index]
     for name in traits:

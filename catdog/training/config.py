@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Channels', 'plain_value', 'Settings', 'PhotoSettings', 'LearningSettings', 'VariationSettings', 'RunConfig',
            'check_arch', 'check_optimizer', 'check_size', 'check_weights', 'check_device', 'check_against_timm',
-           'make_config', 'public_address', 'whole_address', 'config_from_notebook']
+           'make_config', 'public_address', 'whole_address', 'without_secret', 'config_from_notebook']
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
 import difflib, functools, os, re
@@ -210,13 +210,10 @@ def check_optimizer(
 def _trouble_with_size(arch, size, fc_layers):
     "Why a network cannot be trained at a size; '' where it can"
     import torch
-    from catdog.models.backbone import build_model
+    from catdog.models.backbone import bare_model
     try:
-        with torch.device('meta'):
-            model, *_ = build_model(arch, 2, 'none', size, fc_layers=fc_layers)
-            model.train()(torch.zeros(2, 3, size, size))
+        with torch.device('meta'): bare_model(arch, 2, size, fc_layers=fc_layers).train()(torch.zeros(2, 3, size, size))
     except NotImplementedError: return ''
-    except ConfigError: raise
     except Exception as error: return (str(error) or type(error).__name__).splitlines()[0][:120]
     return ''
 
@@ -316,6 +313,13 @@ def whole_address(
     "The address as the command was given it."
     given = os.environ.get('CATDOG_ADDRESS', '')
     return given if given and public_address(given) == data else data
+
+def without_secret(
+    text:str                 # Such as an error, which may name the address
+)->str:
+    "Text in which that address stands without its secret."
+    given = os.environ.get('CATDOG_ADDRESS', '')
+    return text.replace(given, public_address(given)) if given else text
 
 # %% ../../nbs/24_training.config.ipynb #44fe1afc
 def config_from_notebook(
