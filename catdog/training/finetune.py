@@ -25,15 +25,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import ConfigError
+from ..files import public_address
 from ..words import duration
 from ..device import (compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory, largest_batch,
     pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
 from ..photos.preprocessing import Preprocessing
-from ..photos.catalogue import describe_catalogue, make_catalogue
+from ..photos.catalogue import catalogue_for, describe_catalogue, photos_id
 from ..batches.loading import make_loaders, train_shape
 from ..models.backbone import build_model, save_model
 from ..models.features import cached_features, compute_features, solve_head
-from .config import RunConfig, make_config, public_address, whole_address, without_secret
+from .config import RunConfig, make_config, whole_address, without_secret
 from .run import Run, explain_new_run, open_run, progress_file, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, drop_small_rest, end_with_notebook, launch_workers, rank, world_size
@@ -115,7 +116,7 @@ def _make_learner(config, recipe, resolved, dls, model):
 # %% ../../nbs/33_training.finetune.ipynb #63157287
 def prepare(
     config:RunConfig,
-    catalogue:pd.DataFrame,      # As `make_catalogue(config.data, ...)` makes it
+    catalogue:pd.DataFrame,      # As `catalogue_for(config)` makes it
     progress:bool=True           # Show a bar while photos are packed
 )->Training:
     "Model, batches and learner for a run, and the first lines of its record. ConfigError where a setting can't be met."
@@ -165,7 +166,7 @@ def _describe(training, weights, photos, seconds, goes_on):
     timings = {**(record.timings.model_dump(exclude_unset=True) if goes_on else {}), 'prepare_seconds': round(seconds, 2)}
     settings = {**config.model_dump(mode='json'), 'data': public_address(config.data)}
     run.update(name=run.folder.name, status=status, started=record.started if goes_on else None, config=settings, resolved=training.resolved, weights=weights.to_dict(),
-        preprocessing=training.shape.to_dict(), catalogue=photos, hardware=describe_hardware(training.dls.device), versions=describe_versions(),
+        preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)}, hardware=describe_hardware(training.dls.device), versions=describe_versions(),
         timings=timings, metrics={}, cost={})
     table = catalogue.assign(given=catalogue.get('given', catalogue.label))
     table[['sha256', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
@@ -407,8 +408,7 @@ def work():
     "Train a prepared run as one of several processes; its folder is the first argument of the command."
     end_with_notebook()
     config = _worker_config(Run(sys.argv[1]))
-    catalogue = make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.split_seed, config.review, config.train_photos, config.seed)
-    training = prepare(config, catalogue, progress=False)
+    training = prepare(config, catalogue_for(config), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): fit(training)
     pause_tracking()
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
