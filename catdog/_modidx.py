@@ -1033,6 +1033,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'catdog/evaluation/formats.py')},
             'catdog.evaluation.labels': { 'catdog.evaluation.labels._label_quality': ( 'evaluation.labels.html#_label_quality',
                                                                                        'catdog/evaluation/labels.py'),
+                                          'catdog.evaluation.labels._labelled': ( 'evaluation.labels.html#_labelled',
+                                                                                  'catdog/evaluation/labels.py'),
                                           'catdog.evaluation.labels._review_figure': ( 'evaluation.labels.html#_review_figure',
                                                                                        'catdog/evaluation/labels.py'),
                                           'catdog.evaluation.labels._same_photos': ( 'evaluation.labels.html#_same_photos',

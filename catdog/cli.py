@@ -100,19 +100,23 @@ def audit(
     review:Annotated[Optional[Path], typer.Option(metavar='FILE', help='CSV of verdicts on labels to apply.')]=None,
     issues:Annotated[bool, typer.Option(help='Look for dark, bright, blurred and odd photos too, in the report.')]=True,
     seed:Annotated[int, typer.Option(help='Fixes the split.')]=42,
+    group:Annotated[Optional[str], typer.Option(metavar='PATTERN',
+        help="What of a photo's name names what it belongs to, such as '(.+)_[0-9]+'; it is kept on one side.")]=None,
+    near_copies:Annotated[bool, typer.Option(help='Keep near-copies of a photo on one side; the same content always is.')]=True,
     workers:Annotated[Optional[int], typer.Option(help='Processes that decode; one a core by default.')]=None,
 ):
     "Look at every photo: unreadable ones, copies, leaks between train and test."
     from catdog import door
     from catdog.photos.audit import write_audit
     with _plain_errors(), _interruptible('what was looked at is kept, and the same command goes on from there'):
-        found = door.audit(data, workers)
+        found = door.audit(data, workers, group, near_copies)
         _say(found.summary)
         if json_file: write_audit(found.photos, json_file)
         if report:
             from catdog.photos.card import write_card
             progress = sys.stderr.isatty()
-            typer.echo(write_card(data, report, review, seed=seed, issues=issues, workers=workers, progress=progress))
+            grouping = dict(group=group, near_copies=near_copies)
+            typer.echo(write_card(data, report, review, seed=seed, issues=issues, workers=workers, progress=progress, **grouping))
 
 # %% ../nbs/57_cli.ipynb #05f4e46a
 @app.command()
