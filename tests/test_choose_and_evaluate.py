@@ -37,7 +37,11 @@ def test_choose_says_when_it_cannot_know(runs):
     assert over.returncode == 4 and 'No setup is within the budget' in over.stdout
 
 
-@pytest.mark.parametrize('flags, said', [(('--max-ms', '-5'), 'above 0'), (('--delta', '500'), 'between 0 and 100'), (('--by', 'price'), 'latency, size'), (('--data', 'cars'), 'there are pets')])
+SENSELESS = [(('--max-ms', '-5'), 'above 0'), (('--delta', '500'), 'between 0 and 100'),
+    (('--by', 'price'), 'latency, size'), (('--data', 'cars'), 'there are pets')]
+
+
+@pytest.mark.parametrize('flags, said', SENSELESS)
 def test_choose_refuses_what_makes_no_sense(runs, flags, said):
     done = catdog('choose', runs, *flags)
     assert done.returncode == 2 and said in done.stderr and 'Traceback' not in done.stderr
@@ -104,7 +108,8 @@ def test_other_test_sets_keep_apart(copies, pets, tmp_path):
     shutil.copy(pets/'cat'/'cat.0.jpg', first/'cat'/'learned-from.jpg')
     for folder in (first, second, first/'dog'): evaluate_folder(Run(run), also=str(folder))
     also = json.loads((run/'run.json').read_text())['also']
-    assert sorted((name.split()[0], found['photos'], found['seen']) for name, found in also.items()) == [('dog', 5, 0), ('other', 6, 0), ('other', 10, 1)]
+    counts = sorted((name.split()[0], found['photos'], found['seen']) for name, found in also.items())
+    assert counts == [('dog', 5, 0), ('other', 6, 0), ('other', 10, 1)]
     assert len(list(run.glob('also-*.parquet'))) == 3
     dogs = next(found for name, found in also.items() if name.startswith('dog'))
     assert dogs['balanced_accuracy'] == dogs['accuracy'] and dogs['roc_auc'] is None

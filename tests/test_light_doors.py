@@ -11,7 +11,8 @@ COMPARISON = sorted(path.stem for path in (ROOT/'catdog'/'comparison').glob('[a-
 
 def loaded(code, names):
     "Which of these modules a fresh process has after running some code"
-    done = run(sys.executable, '-c', f'import sys\n{code}\nprint(*[name for name in {names!r} if name in sys.modules], file=sys.stderr)')
+    tell = f'print(*[name for name in {names!r} if name in sys.modules], file=sys.stderr)'
+    done = run(sys.executable, '-c', f'import sys\n{code}\n{tell}')
     assert done.returncode == 0, done.stderr
     return done.stderr.split()
 
@@ -30,7 +31,8 @@ def exported(tmp_path_factory):
 
 
 def test_predicting_loads_four_libraries(exported):
-    code = f'from catdog.deploy.predict import Predictor\nassert "label" in Predictor({str(exported)!r}).describe({str(exported/"cat.jpg")!r})'
+    photo = str(exported/'cat.jpg')
+    code = f'from catdog.deploy.predict import Predictor\nassert "label" in Predictor({str(exported)!r}).describe({photo!r})'
     assert loaded(code, HEAVY) == []
     assert loaded(code, ('numpy', 'PIL', 'simplejpeg', 'onnxruntime')) == ['numpy', 'PIL', 'simplejpeg', 'onnxruntime']
 
@@ -40,11 +42,15 @@ def test_comparing_loads_no_torch(name):
     assert loaded(f'import catdog.comparison.{name}', LEARNING) == []
 
 
-@pytest.mark.parametrize('arguments', [['--help'], ['choose', 'RUNS'], ['compare', '--help'], ['predict', 'MODEL', 'PHOTO']], ids=lambda arguments: arguments[0])
+COMMANDS = [['--help'], ['choose', 'RUNS'], ['compare', '--help'], ['predict', 'MODEL', 'PHOTO']]
+
+
+@pytest.mark.parametrize('arguments', COMMANDS, ids=lambda arguments: arguments[0])
 def test_commands_load_no_torch(arguments, runs, exported):
     places = dict(RUNS=str(runs), MODEL=str(exported), PHOTO=str(exported/'cat.jpg'))
     line = ['catdog', *[places.get(word, word) for word in arguments]]
-    code = f'from catdog.cli import main\nsys.argv = {line!r}\ntry: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code'
+    call = 'try: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code'
+    code = f'from catdog.cli import main\nsys.argv = {line!r}\n{call}'
     assert loaded(code, LEARNING) == []
 
 

@@ -9,7 +9,7 @@ from conftest import ROOT, TINY, catdog, options, run
 
 AWKWARD = {'equals': 'a=b', 'comma': 'a,b', 'quote': "it's", 'quotes': 'say "x"', 'hash': 'a#b', 'dollar': 'a$HOME', 'interpolation': 'a${runs}',
     'and': 'a&b', 'round': 'a(b', 'square': 'a[b', 'curly': 'a{b}', 'tilde': '~a', 'percent': '100%s', 'space': ' a  b', 'chinese': '猫和狗'}
-ALL = '=,\'"#$&([{~% 猫'    # in one name
+ALL = '=,\'"#&([${~% 猫'    # in one name
 
 
 def named(name):

@@ -60,15 +60,22 @@ def of_another_make(path, about):
 GOOD = dict(format=1, arch='test_resnet', classes=['cat', 'dog'], preprocessing=dict(size=48))
 
 
-@pytest.mark.parametrize('about, said', [('[]', 'does not say its classes'), ('{', 'is no JSON'), (json.dumps({**GOOD, 'classes': 'cat'}), 'no two classes'), (json.dumps({**GOOD, 'classes': [1, 2]}), 'no two classes'),
-    (json.dumps({**GOOD, 'preprocessing': dict(size='48')}), 'size = 48'), (json.dumps({**GOOD, 'preprocessing': dict(std=[0, 1, 1])}), 'std'), (json.dumps({**GOOD, 'arch': 7}), "not timm's own"), (json.dumps(GOOD), 'does not hold the weights'),
-    (json.dumps({**GOOD, 'arch': 'resnet81'}), 'does not hold the weights')])
+STRANGE = [   # What a file says of itself, or what of it differs from a good one; and what is said of that
+    ('[]', 'does not say its classes'), ('{', 'is no JSON'),
+    (dict(classes='cat'), 'no two classes'), (dict(classes=[1, 2]), 'no two classes'),
+    (dict(preprocessing=dict(size='48')), 'size = 48'), (dict(preprocessing=dict(std=[0, 1, 1])), 'std'),
+    (dict(arch=7), "not timm's own"), (dict(), 'does not hold the weights'), (dict(arch='resnet81'), 'does not hold the weights')]
+
+
+@pytest.mark.parametrize('about, said', STRANGE)
 def test_metadata_of_another_make(tmp_path, pets, about, said):
-    done = catdog('predict', of_another_make(tmp_path/'model.safetensors', about), pets/'cat'/'cat.0.jpg')
+    text = about if isinstance(about, str) else json.dumps({**GOOD, **about})
+    done = catdog('predict', of_another_make(tmp_path/'model.safetensors', text), pets/'cat'/'cat.0.jpg')
     assert done.returncode == 2 and said in done.stderr and 'Traceback' not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize('arch', ['hf-hub:someone/x', 'hf_hub:someone/x', 'local-dir:/etc'])
 def test_no_network_without_being_asked(tmp_path, pets, arch):
-    done = catdog('predict', of_another_make(tmp_path/'model.safetensors', json.dumps({**GOOD, 'arch': arch})), pets/'cat'/'cat.0.jpg', env={**os.environ, 'HF_HUB_OFFLINE': '0'})
+    model = of_another_make(tmp_path/'model.safetensors', json.dumps({**GOOD, 'arch': arch}))
+    done = catdog('predict', model, pets/'cat'/'cat.0.jpg', env={**os.environ, 'HF_HUB_OFFLINE': '0'})
     assert done.returncode == 2 and 'which predicting never does' in done.stderr

@@ -131,7 +131,7 @@ def normalize(
     factor, shift = (v.view(3, 1, 1) for v in normal_scale(shape, device=views.device))
     return out.copy_(views.mul_(factor).add_(shift))
 
-# %% ../../nbs/18_batches.augment.ipynb #f9ae108c
+# %% ../../nbs/18_batches.augment.ipynb #fc4f4084
 def _mean_grey(view, brightness):
     "Of a view (height, width, 3) after brightness"
     height, width, _ = view.shape
@@ -156,7 +156,7 @@ def _colour_row(red, green, blue, saturation, scale, shift):
         green[x] = min(max(green[x]*saturation+grey, black), white)*scale[1]+shift[1]
         blue[x] = min(max(blue[x]*saturation+grey, black), white)*scale[2]+shift[2]
 
-# %% ../../nbs/18_batches.augment.ipynb #2e2e8398
+# %% ../../nbs/18_batches.augment.ipynb #e9b4c586
 def _one_pass(views, mirrored, factors, scale, shift, out):
     "Colour, mirroring and normalisation of views uint8 (n, height, width, 3) into out float32 of the same shape"
     n, height, width, _ = views.shape
@@ -179,7 +179,7 @@ def _one_pass(views, mirrored, factors, scale, shift, out):
                 out[i, y, place, 1] = green[x]
                 out[i, y, place, 2] = blue[x]
 
-# %% ../../nbs/18_batches.augment.ipynb #8bb7eb3b
+# %% ../../nbs/18_batches.augment.ipynb #ff2e4f06
 REASSOCIATED = {'contract', 'nsz', 'reassoc', 'arcp'}   # sums may be taken in another order; infinities and NaN stay what they are
 
 def _compile(function, **namespace):
@@ -196,7 +196,7 @@ def fused_pass():            # A function, or None where numba is not installed
     try: return _compile(_one_pass, _mean_grey=_compile(_mean_grey), _colour_row=_compile(_colour_row))
     except ImportError: return None
 
-# %% ../../nbs/18_batches.augment.ipynb #f7f49deb
+# %% ../../nbs/18_batches.augment.ipynb #36be5172
 def _finish(views, mirrored, factors, shape, out, fused):
     "Mirror, colour and normalise views uint8 (n, 3, size, size) channels last into `out`"
     if fused and factors is not None and out.dtype == torch.float32:
@@ -222,7 +222,7 @@ AUGMENTATIONS = dict(
     strong=Augmentation(scale=(.25, 1), operations='trivial'),
     randaugment=Augmentation(scale=(.25, 1), operations='rand'))
 
-# %% ../../nbs/18_batches.augment.ipynb #dd9014b6
+# %% ../../nbs/18_batches.augment.ipynb #5fca78a8
 FILL = (124, 116, 104)
 
 def _affine(image, *matrix):
@@ -231,31 +231,31 @@ def _affine(image, *matrix):
 
 def _rotate(image, strength): return image.rotate(60*strength, Image.Resampling.BILINEAR, fillcolor=FILL)
 
-# %% ../../nbs/18_batches.augment.ipynb #b358ab15
+# %% ../../nbs/18_batches.augment.ipynb #b0bfeda5
 def _shear_across(image, strength): return _affine(image, 1, .6*strength, -.3*strength*image.height, 0, 1, 0)
 
 def _shear_down(image, strength): return _affine(image, 1, 0, 0, .6*strength, 1, -.3*strength*image.width)
 
-# %% ../../nbs/18_batches.augment.ipynb #d555558d
+# %% ../../nbs/18_batches.augment.ipynb #3312ea53
 def _move_across(image, strength): return _affine(image, 1, 0, .3*strength*image.width, 0, 1, 0)
 
 def _move_down(image, strength): return _affine(image, 1, 0, 0, 0, 1, .3*strength*image.height)
 
-# %% ../../nbs/18_batches.augment.ipynb #c2cb2bb0
+# %% ../../nbs/18_batches.augment.ipynb #bd7c57f6
 def _keep(image, strength): return image
 
 def _enhance(enhancer, image, strength): return enhancer(image).enhance(1+.9*strength)
 
 def _posterize(image, strength): return ImageOps.posterize(image, 8-round(5*abs(strength)))
 
-# %% ../../nbs/18_batches.augment.ipynb #15ab9f89
+# %% ../../nbs/18_batches.augment.ipynb #bf60cc95
 def _solarize(image, strength): return ImageOps.solarize(image, round(255*(1-abs(strength))))
 
 def _autocontrast(image, strength): return ImageOps.autocontrast(image)
 
 def _equalize(image, strength): return ImageOps.equalize(image)
 
-# %% ../../nbs/18_batches.augment.ipynb #f7c94ac4
+# %% ../../nbs/18_batches.augment.ipynb #d71d0540
 _ENHANCERS = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color, ImageEnhance.Sharpness]
 _OPERATIONS = [
     _keep, *(partial(_enhance, enhancer) for enhancer in _ENHANCERS), _rotate, _shear_across, _shear_down, _move_across, _move_down,
@@ -272,7 +272,7 @@ def _operate(view, kind, draws):
     for which, strength in _steps(kind, draws): image = _OPERATIONS[int(which*len(_OPERATIONS))](image, strength)
     return torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
 
-# %% ../../nbs/18_batches.augment.ipynb #e0a632b2
+# %% ../../nbs/18_batches.augment.ipynb #c643d5b5
 @dataclass(frozen=True)
 class ViewPlan:
     "What becomes of each photo of a batch."
@@ -298,7 +298,7 @@ def plan_views(
     factors = torch.as_tensor(1+how.jitter*(2*draws[:, COLOUR]-1), dtype=torch.float32) if how.jitter else None
     return ViewPlan(random_boxes(*np.asarray(sizes).T, draws, how.scale), draws[:, MIRROR] < .5, factors)
 
-# %% ../../nbs/18_batches.augment.ipynb #ab8e0348
+# %% ../../nbs/18_batches.augment.ipynb #4e0265c5
 _AT_ONCE = 8   # views that go through colour and normalisation together
 
 def augment(
@@ -313,17 +313,19 @@ def augment(
     how = strength if isinstance(strength, Augmentation) else AUGMENTATIONS[strength]
     if out is None: out = torch.empty((len(photos), 3, shape.size, shape.size), dtype=torch.uint8, memory_format=torch.channels_last)
     plan = plan_views([photo.shape[:2] for photo in photos], shape, draws, how)
-    one_pass = fused_pass() if fused and plan.factors is not None and out.dtype == torch.float32 else None
+    one_pass = fused_pass() if fused and how and out.dtype == torch.float32 else None
+    factors = plan.factors
+    if factors is None and one_pass: factors = torch.ones(len(photos), 3)   # which changes no pixel
     for first in range(0, len(photos), _AT_ONCE):
         rows = slice(first, first+_AT_ONCE)
         boxes = plan.boxes[rows].tolist()
         crops = [crop_and_resize(pixels, box, shape.size, shape.interpolation) for pixels, box in zip(photos[rows], boxes)]
         if how and how.operations: crops = [_operate(crop, how.operations, draw) for crop, draw in zip(crops, draws[rows, OPERATIONS])]
-        factors = None if plan.factors is None else plan.factors[rows]
-        _finish(torch.cat(crops), plan.mirrored[rows], factors, shape, out[rows], one_pass)
+        some = None if factors is None else factors[rows]
+        _finish(torch.cat(crops), plan.mirrored[rows], some, shape, out[rows], one_pass)
     return out
 
-# %% ../../nbs/18_batches.augment.ipynb #5c6bb8f5
+# %% ../../nbs/18_batches.augment.ipynb #eb164d47
 def _triangle(x): return (1-x.abs()).clamp_min(0)
 
 def _cubic(x):
@@ -346,7 +348,7 @@ def resampling_weights(
     weights = filter((place+.5-centre)/scale.clamp_min(1))*(place < lengths.view(-1, 1, 1))
     return weights/weights.sum(2, keepdim=True)
 
-# %% ../../nbs/18_batches.augment.ipynb #09e377a2
+# %% ../../nbs/18_batches.augment.ipynb #e7c35157
 def _gather_boxes(pixels, starts, widths, boxes):
     "Boxes of photos as float32 (n, 3, height, width), each in the corner of the largest; what is beside it has no weight"
     left, top, right, bottom = boxes.T
@@ -373,7 +375,7 @@ def resize_boxes(
     narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
     return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
 
-# %% ../../nbs/18_batches.augment.ipynb #ddfc1590
+# %% ../../nbs/18_batches.augment.ipynb #6eec14dd
 class ResidentPhotos:
     "Photos of a pack that lie on a device as well, where views are made of them a batch at a time."
     def __init__(self,

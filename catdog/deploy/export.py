@@ -17,7 +17,7 @@ from torch import nn
 from ..files import hash_file, write_atomically
 from ..photos.preprocessing import Preprocessing
 
-# %% ../../nbs/35_deploy.export.ipynb #773d44e7
+# %% ../../nbs/35_deploy.export.ipynb #7cb4d716
 class _Graph:
     "Nodes and constants of an ONNX graph, in the order they are added"
     def __init__(self): self.nodes, self.constants = [], []
@@ -52,7 +52,8 @@ def _add_crop(graph, images, shape):
     now = graph.add('Shape', [images], 'now')
     sides = graph.add('Slice', [now, graph.constant('place_2', np.int64([2])), graph.constant('place_4', np.int64([4]))], 'now_sides')
     spare = graph.add('Sub', [sides, graph.constant('size', np.int64([shape.size]))], 'spare')
-    halved = graph.add('Mul', [graph.add('Cast', [spare], 'spare_float', to=TensorProto.FLOAT), graph.constant('half', np.float32([.5]))], 'halved')
+    as_float = graph.add('Cast', [spare], 'spare_float', to=TensorProto.FLOAT)
+    halved = graph.add('Mul', [as_float, graph.constant('half', np.float32([.5]))], 'halved')
     start = graph.add('Cast', [graph.add('Round', [halved], 'rounded')], 'start', to=TensorProto.INT64)
     stop = graph.add('Add', [start, 'size'], 'stop')
     return graph.add('Slice', [images, start, stop, graph.constant('axes', np.int64([2, 3]))], 'pixels')
@@ -90,7 +91,7 @@ def _silence():
             yield
     finally: logging.disable(level)
 
-# %% ../../nbs/35_deploy.export.ipynb #1b2d1930
+# %% ../../nbs/35_deploy.export.ipynb #6a70c05d
 class _Normalised(nn.Module):
     "uint8 pixels (n, 3, size, size) to probabilities"
     def __init__(self, model, shape):
@@ -109,7 +110,7 @@ def _network_graph(model, shape):
         try: return torch.onnx.export(network, (photos,), dynamic_shapes=({0: torch.export.Dim('n')},), **how).model_proto
         except Exception: return torch.onnx.export(network, (photos[:1],), **how).model_proto
 
-# %% ../../nbs/35_deploy.export.ipynb #fa240fcb
+# %% ../../nbs/35_deploy.export.ipynb #a515f6bd
 def _names(model):
     "All that an ONNX graph names"
     names = {constant.name for constant in model.graph.initializer}
@@ -127,7 +128,7 @@ def _describe_error(error):
     "The first line of an error, with its kind"
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
-# %% ../../nbs/35_deploy.export.ipynb #17c27000
+# %% ../../nbs/35_deploy.export.ipynb #bec21b38
 def export_model(
     path:str|Path,               # The .onnx file to write
     model:nn.Module,
@@ -136,7 +137,7 @@ def export_model(
     weights:str|Path|None=None,  # File of the same weights, whose hash the artefact then carries
     **facts                      # JSON values to carry beside: arch, run, temperature, licence
 )->Path:                         # `path`
-    "Write a network with its preprocessing and class names as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
+    "Write a network as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
     if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install 'catdog-timm[deploy]'")
     from onnx import helper
     try: network = _network_graph(model, shape)

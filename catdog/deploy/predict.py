@@ -22,7 +22,7 @@ from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo
 from ..photos.preprocessing import Preprocessing
 
-# %% ../../nbs/34_deploy.predict.ipynb #8255f07e
+# %% ../../nbs/34_deploy.predict.ipynb #7433d671
 def read_photo(
     path:str|Path            # DataError where it is no regular file, or larger than a photo is
 )->bytes:
@@ -33,7 +33,7 @@ def read_photo(
     if about.st_size > MAX_BYTES: raise DataError(f'too large: {about.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
     with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
-# %% ../../nbs/34_deploy.predict.ipynb #ef41fc18
+# %% ../../nbs/34_deploy.predict.ipynb #c4849f74
 def parse_facts(
     text:str|None,           # What the file says under the name catdog
     name:str                 # Of the file, for the error
@@ -44,12 +44,13 @@ def parse_facts(
     if not isinstance(facts, dict) or 'classes' not in facts: raise ValueError(f'{name} is no model of catdog: it does not say its classes')
     classes = facts['classes']
     named = isinstance(classes, list) and all(isinstance(c, str) for c in classes)
-    if not named or len(set(classes)) < 2 or len(set(classes)) < len(classes): raise ValueError(f'{name} names no two classes or more: {str(classes)[:80]}')
+    if not named or len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ValueError(f'{name} names no two classes or more: {str(classes)[:80]}')
     try: shape = Preprocessing.from_dict(facts.get('preprocessing'))
     except ValueError as error: raise ValueError(f'{name} cannot say how a photo is prepared for it: {error}') from None
     return {**facts, 'shape': shape}
 
-# %% ../../nbs/34_deploy.predict.ipynb #574285d3
+# %% ../../nbs/34_deploy.predict.ipynb #23d4b1f5
 _HEADER_BYTES = 100_000_000   # safetensors' own bound
 
 def weights_facts(
@@ -61,13 +62,16 @@ def weights_facts(
         head = file.read(min(length, _HEADER_BYTES))
     try: kept = json.loads(head)['__metadata__']['catdog']
     except (ValueError, KeyError, TypeError, RecursionError): kept = None
-    if kept is None: raise ValueError(f'{path} is no model saved by catdog: it does not say its architecture and classes; take the model.safetensors of a run folder')
+    advice = 'take the model.safetensors of a run folder'
+    if kept is None: raise ValueError(f'{path} is no model saved by catdog: it does not say its architecture and classes; {advice}')
     facts = parse_facts(kept, str(path))
     arch = facts.get('arch')
-    if not isinstance(arch, str) or ':' in arch or '/' in arch: raise ValueError(f'{path} names a network that is not timm\'s own: {str(arch)[:80]!r}; it would have to be fetched, which predicting never does')
+    if not isinstance(arch, str) or ':' in arch or '/' in arch:
+        what = 'it would have to be fetched, which predicting never does'
+        raise ValueError(f"{path} names a network that is not timm's own: {str(arch)[:80]!r}; {what}")
     return facts
 
-# %% ../../nbs/34_deploy.predict.ipynb #362cfe1f
+# %% ../../nbs/34_deploy.predict.ipynb #e39dbf78
 def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
@@ -86,7 +90,7 @@ def open_session(
     try: return load_onnxruntime().InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error: raise ValueError(f'{path} cannot be run as an ONNX file: {str(error).splitlines()[0]}') from None
 
-# %% ../../nbs/34_deploy.predict.ipynb #c42763b3
+# %% ../../nbs/34_deploy.predict.ipynb #d67c8198
 def to_square(
     image,                       # PIL image, RGB, any size
     shape:Preprocessing
@@ -109,8 +113,9 @@ class Artefact:
         self.classes, self.shape = self.facts['classes'], self.facts['shape']
         self.resize_inside, self.weights_sha256 = bool(self.facts.get('resize_inside')), self.facts.get('weights_sha256')
         taken, given = self.session.get_inputs(), self.session.get_outputs()
-        fits = len(taken) == len(given) == 1 and taken[0].type == 'tensor(uint8)' and given[0].shape[-1:] == [len(self.classes)]
-        if not fits or len(taken[0].shape) not in (3, 4): raise ValueError(f'{path} takes or gives something else than an artefact of catdog does')
+        fits = len(taken) == len(given) == 1 and taken[0].type == 'tensor(uint8)' and len(taken[0].shape) in (3, 4)
+        fits = fits and given[0].shape[-1:] == [len(self.classes)]
+        if not fits: raise ValueError(f'{path} takes or gives something else than an artefact of catdog does')
         self.input, self.single = taken[0].name, len(taken[0].shape) == 3      # single: written before there were batches
         self.batches = not self.single and not isinstance(given[0].shape[0], int)
 
@@ -154,7 +159,7 @@ def find_model(
     reason = f'it is a folder of runs, so name one of them, such as {path/runs[0]}' if runs else 'its run has not finished'
     raise ValueError(f'{run_or_model} holds no model.safetensors: {reason}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #ab3639c9
+# %% ../../nbs/34_deploy.predict.ipynb #42e81808
 def find_artefact(
     model:Path                   # As `find_model` finds it
 )->Artefact|None:
@@ -165,7 +170,7 @@ def find_artefact(
     artefact = Artefact(beside)
     return artefact if artefact.weights_sha256 == hash_file(model) else None
 
-# %% ../../nbs/34_deploy.predict.ipynb #0a3df800
+# %% ../../nbs/34_deploy.predict.ipynb #6c3f5c28
 def torch_probabilities(
     path:str|Path,               # As `save_model` writes it
     device:str='cpu'
@@ -175,14 +180,17 @@ def torch_probabilities(
     import torch
     from catdog.models.backbone import load_model
     try: model, _, _ = load_model(path)
-    except (RuntimeError, KeyError, TypeError) as error: raise ValueError(f'{path} does not hold the weights of the network it names: {str(error).strip().splitlines()[0]}') from None
-    if not all(torch.isfinite(value).all() for value in model.state_dict().values()): raise ValueError(f'{path} holds weights that are no numbers: it is damaged')
+    except (RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f'{path} does not hold the weights of the network it names: {reason}') from None
+    finite = all(torch.isfinite(value).all() for value in model.state_dict().values())
+    if not finite: raise ValueError(f'{path} holds weights that are no numbers: it is damaged')
     model.to(device)
     def probabilities(images):
         with torch.inference_mode(): return model(torch.from_numpy(images).to(device)).float().cpu().double().softmax(1).numpy()
     return probabilities
 
-# %% ../../nbs/34_deploy.predict.ipynb #8c2c62d5
+# %% ../../nbs/34_deploy.predict.ipynb #8f839e95
 _NAMES = set(' '.join(PHOTO_FORMATS.values()).split())
 _ADDRESSES = ('http://', 'https://')
 
@@ -208,7 +216,7 @@ def find_paths(
         elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]
         else: yield name
 
-# %% ../../nbs/34_deploy.predict.ipynb #03246a02
+# %% ../../nbs/34_deploy.predict.ipynb #9501f977
 def fetch_photo(
     address:str,                 # http or https
     seconds:float=60             # At most
@@ -228,7 +236,7 @@ def fetch_photo(
         raise DataError(f'cannot be fetched: {getattr(error, "reason", error)}') from None
     return data
 
-# %% ../../nbs/34_deploy.predict.ipynb #01565f1a
+# %% ../../nbs/34_deploy.predict.ipynb #1bc90fd8
 def error_row(
     path:str|Path,
     error:Exception              # DataError or OSError
@@ -288,11 +296,14 @@ class Predictor:
         prepared:list                # Of each, as `prepare` makes it
     )->list[dict]:                   # As `describe`, in order
         "Several photos through the network in one go."
-        good = [pixels for pixels in prepared if not isinstance(pixels, dict)]
-        answers = iter(()) if not good else iter(self.artefact.square_probabilities(good) if self.artefact else self._answer(np.stack(good)))
-        return [pixels if isinstance(pixels, dict) else label_row(path, self.classes, next(answers)) for path, pixels in zip(paths, prepared)]
+        rows, good = list(prepared), [i for i, pixels in enumerate(prepared) if not isinstance(pixels, dict)]
+        if not good: return rows
+        pixels = [prepared[i] for i in good]
+        answers = self.artefact.square_probabilities(pixels) if self.artefact else self._answer(np.stack(pixels))
+        for i, answer in zip(good, answers): rows[i] = label_row(paths[i], self.classes, answer)
+        return rows
 
-# %% ../../nbs/34_deploy.predict.ipynb #3749e7d1
+# %% ../../nbs/34_deploy.predict.ipynb #05a24eee
 def describe_photos(
     predictor:Predictor,
     paths,                       # Any iterable of files
@@ -311,7 +322,7 @@ def describe_photos(
             if len(waiting) >= 2*batch_size+workers: yield from answer()
         while waiting: yield from answer()
 
-# %% ../../nbs/34_deploy.predict.ipynb #49f89dd4
+# %% ../../nbs/34_deploy.predict.ipynb #ddd1bf4a
 def sure_from(
     facts:dict,                  # As `Artefact.facts`
     precision:float              # Share of the sure answers that must be right, such as 0.95
@@ -323,7 +334,7 @@ def sure_from(
     best = f'{max(known):g} is the most it can' if known else 'it was exported without validation photos'
     raise ValueError(f'this model cannot promise a precision of {precision:g}: {best}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #d43755e1
+# %% ../../nbs/34_deploy.predict.ipynb #eaa4693b
 def summarise_rows(
     counts:dict,                 # Label to photos; '' for those that could not be read
     seconds:float                # All of it took

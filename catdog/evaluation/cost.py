@@ -26,7 +26,7 @@ from ..photos.decode import open_photo
 from ..photos.preprocessing import Preprocessing
 from ..deploy.predict import Artefact, to_square
 
-# %% ../../nbs/37_evaluation.cost.ipynb #256c0173
+# %% ../../nbs/37_evaluation.cost.ipynb #4e572c57
 def lock_file()->Path:
     "The file that stands for this machine's turn to measure."
     return Path(tempfile.gettempdir())/f'catdog-measuring-{os.getuid() if hasattr(os, "getuid") else "all"}.lock'
@@ -57,7 +57,7 @@ def measuring(
     patience:float=60,           # Seconds to wait for another measurement; after that it goes on beside it
     say=_say_on_stderr           # Takes a line
 ):
-    "Wait for this machine's turn to measure. Gives a dict: `alone` (no other measured meanwhile) and `busy` (share of the processor in use by others, 0 to 1)."
+    "Wait for this machine's turn to measure. Gives `alone` (no other measured meanwhile) and `busy` (share of the processor others use)."
     lock = FileLock(str(lock_file()))
     found = dict(alone=_wait_for_turn(lock, patience, say))
     if not found['alone']: say('measuring beside another: the cost is marked')
@@ -89,7 +89,7 @@ def count_macs(
     with torch.inference_mode(), FlopCounterMode(display=False) as counter: model.eval()(photo)
     return counter.get_total_flops()//2
 
-# %% ../../nbs/37_evaluation.cost.ipynb #f318014d
+# %% ../../nbs/37_evaluation.cost.ipynb #d000a53b
 def torch_predict(
     model:nn.Module,
     shape:Preprocessing
@@ -117,7 +117,7 @@ def measure_latency(
     low, middle, high, p95 = np.percentile(milliseconds[5:], [25, 50, 75, 95])
     return dict(latency_ms=float(middle), latency_p95_ms=float(p95), latency_iqr_ms=float(high-low))
 
-# %% ../../nbs/37_evaluation.cost.ipynb #a1a05c92
+# %% ../../nbs/37_evaluation.cost.ipynb #adf090c3
 def _synchronize(device):
     "Wait for a device to be done"
     if device.type == 'cuda': torch.cuda.synchronize(device)
@@ -178,7 +178,7 @@ def process_throughput(
             worker.kill()
             worker.communicate()
 
-# %% ../../nbs/37_evaluation.cost.ipynb #c1cd6256
+# %% ../../nbs/37_evaluation.cost.ipynb #487bf85f
 def _scale_threads(model, size, counts):
     "Throughput by threads; as many as before afterwards"
     before, rows = torch.get_num_threads(), []
@@ -210,16 +210,17 @@ def measure_scaling(
     rows = [dict(what='batch_size', value=n, images_per_second=measure_throughput(model, size, n)) for n in batch_sizes]
     if device.type == 'cpu': rows += _scale_threads(model, size, counts)
     rows += _scale_sizes(model, size)
-    if model_file: rows += [dict(what='processes', value=n, images_per_second=process_throughput(model_file, n), device='cpu') for n in counts]
+    for n in counts if model_file else ():
+        rows.append(dict(what='processes', value=n, images_per_second=process_throughput(model_file, n), device='cpu'))
     return [{'device': name_device(device), **row} for row in rows]
 
 # %% ../../nbs/37_evaluation.cost.ipynb #251b3239
 def _track_energy(work, seconds):
     "Watts by codecarbon while something is at work"
     from codecarbon import OfflineEmissionsTracker
-    quiet = dict(save_to_file=False, log_level='critical', allow_multiple_runs=True)
+    quiet = dict(save_to_file=False, log_level='critical', allow_multiple_runs=True, tracking_mode='machine')
     with tempfile.TemporaryDirectory() as folder:
-        tracker = OfflineEmissionsTracker(country_iso_code='USA', measure_power_secs=.5, output_dir=folder, tracking_mode='machine', **quiet)
+        tracker = OfflineEmissionsTracker(country_iso_code='USA', measure_power_secs=.5, output_dir=folder, **quiet)
         tracker.start()
         try:
             end = time.monotonic()+seconds
@@ -260,7 +261,7 @@ def torch_cost(
     speed = measure_throughput(model, shape.size)
     return dict(device=name_device(device), **size, **latency, images_per_second=speed, peak_memory_mb=_peak_mb(device))
 
-# %% ../../nbs/37_evaluation.cost.ipynb #6cbb3c95
+# %% ../../nbs/37_evaluation.cost.ipynb #8b10465e
 _FRESH = """
 import json, sys
 import numpy as np, onnxruntime
@@ -290,7 +291,7 @@ def artefact_memory_mb(
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, 'ORT_DISABLE_TELEMETRY': '1'})
     return float(done.stdout) if done.returncode == 0 else math.nan
 
-# %% ../../nbs/37_evaluation.cost.ipynb #e978ee4e
+# %% ../../nbs/37_evaluation.cost.ipynb #8d82fad4
 def artefact_cost(
     path:str|Path,               # As `export_model` writes it
     jpegs:list[bytes]            # Photos to time
@@ -303,7 +304,7 @@ def artefact_cost(
     return dict(device='cpu', file_mb=Path(path).stat().st_size/2**20, **latency,
         images_per_second=1000*len(squares)/batch['latency_ms'], peak_memory_mb=artefact_memory_mb(path, jpegs[0]))
 
-# %% ../../nbs/37_evaluation.cost.ipynb #0dd5c110
+# %% ../../nbs/37_evaluation.cost.ipynb #568c71d0
 def largest_difference(
     artefact:Artefact,
     model:nn.Module,

@@ -27,14 +27,15 @@ from ..photos.audit import audit_photos
 from ..photos.review import trust_metrics
 from ..photos.sources import find_photos
 from ..models.backbone import load_model
-from ..training.history import progress_file
+from ..training.run import progress_file
 from ..training.run import Run
 from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording
 from ..deploy.predict import Artefact
 from ..deploy.export import export_model
 from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
-from .cost import artefact_cost, estimate_watts, largest_difference, measure_scaling, measure_throughput, measuring, name_device, torch_cost
+from .cost import artefact_cost, estimate_watts, largest_difference, measure_scaling, measure_throughput
+from .cost import measuring, torch_cost
 from .robustness import corrupted_accuracy, predict_images
 
 # %% ../../nbs/39_evaluation.evaluate.ipynb #73f76385
@@ -52,7 +53,8 @@ def predict_photos(
     model.eval()
     for images, _ in loader:
         plain = images.as_subclass(torch.Tensor)
-        with torch.inference_mode(): batches.append(torch.stack([model(view(plain)).float().softmax(1) for view in views]).mean(0).cpu().double())
+        with torch.inference_mode(): each = [model(view(plain)).float().softmax(1) for view in views]
+        batches.append(torch.stack(each).mean(0).cpu().double())
     probabilities = torch.cat(batches)
     return (probabilities/probabilities.sum(1, keepdim=True)).numpy()
 
@@ -69,7 +71,7 @@ def _say(text):
     except OSError: pass
     print(text, file=sys.stderr, flush=True)
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #eb39b996
+# %% ../../nbs/39_evaluation.evaluate.ipynb #9af84e3f
 def measure_costs(
     folder:Path,                 # Of the run; gets model.onnx
     model:nn.Module,
@@ -77,7 +79,7 @@ def measure_costs(
     classes:list[str],
     paths:list,                  # Test photos: some are timed, and all are labelled by the artefact too
     **facts                      # What the artefact carries beside, as for `export_model`
-)->dict:                         # As `torch_cost`, with file_mb, watts, alone and busy, and onnx (as `artefact_cost`, with largest_difference and compared; or with a note)
+)->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
     jpegs, weights = _sample_jpegs(paths), folder/'model.safetensors'
     try: exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
@@ -107,7 +109,7 @@ def _write_photos(training):
     used = training.catalogue[training.catalogue.split.isin(['train', 'valid', 'test'])]
     used[['sha256', 'label', 'split']].drop_duplicates().to_parquet(training.run.folder/'photos.parquet', index=False)
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #7ba2de25
+# %% ../../nbs/39_evaluation.evaluate.ipynb #b826df13
 def sure_thresholds(
     valid:pd.DataFrame           # Predictions of the validation photos
 )->dict[str, float]:             # Precision to the least confidence of a sure answer, for those that can be shown
@@ -123,7 +125,7 @@ def artefact_facts(
     sure = sure_thresholds(pd.read_parquet(valid)) if valid.exists() else {}
     return dict(arch=info['config']['arch'], run=run.folder.name, temperature=(info.get('calibration') or {}).get('temperature'), sure=sure)
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #4ae83694
+# %% ../../nbs/39_evaluation.evaluate.ipynb #b9143d37
 def evaluate_run(
     training:Training            # Trained by `fit`
 )->Run:                          # Finished
@@ -162,7 +164,7 @@ def run_device(
     try: return pick_device(run.info.get('resolved', {}).get('device') or 'cpu')
     except ConfigError: return torch.device('cpu')
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #8d52107e
+# %% ../../nbs/39_evaluation.evaluate.ipynb #a5c501c8
 def match_classes(
     labels:pd.Series,            # Of another data set
     classes:list[str],           # That the network knows
@@ -173,7 +175,8 @@ def match_classes(
     unknown = sorted({label for label in labels if label.lower() not in spelled})
     if unknown:
         noun = 'class' if len(unknown) == 1 else 'classes'
-        raise DataError(f'{data} has the {noun} {listing(unknown, 5)}, which this run does not know: it was trained on {listing(classes, 10)}')
+        trained = f'it was trained on {listing(classes, 10)}'
+        raise DataError(f'{data} has the {noun} {listing(unknown, 5)}, which this run does not know: {trained}')
     return labels.str.lower().map(spelled)
 
 def find_others(
@@ -181,16 +184,16 @@ def find_others(
     classes:list[str]            # That the network knows
 )->pd.DataFrame:                 # Good photos, each content once: path, sha256 and label among the columns
     "Another test set's photos, labelled as the network spells its classes."
-    folder = Path(data).expanduser()
-    is_class = folder.is_dir() and folder.resolve().name.lower() in {c.lower() for c in classes} and not any(p.is_dir() for p in folder.iterdir())
-    photos = find_photos(folder.resolve().parent if is_class else data, least_classes=1)
-    if is_class: photos = photos[photos.label == folder.resolve().name].reset_index(drop=True)
+    folder = Path(data).expanduser().resolve()
+    is_class = folder.is_dir() and folder.name.lower() in {c.lower() for c in classes} and not any(p.is_dir() for p in folder.iterdir())
+    photos = find_photos(folder.parent if is_class else data, least_classes=1)
+    if is_class: photos = photos[photos.label == folder.name].reset_index(drop=True)
     photos['label'] = match_classes(photos.label, classes, data)
     photos = audit_photos(photos).query("status != 'skipped'").drop_duplicates('sha256')
     if photos.empty: raise DataError(f'{data} holds no photo that can be read')
     return photos
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #2bbecefc
+# %% ../../nbs/39_evaluation.evaluate.ipynb #eb115a89
 def known_photos(
     run:Run                      # Finished
 )->set[str]:                     # sha256
@@ -210,19 +213,20 @@ def name_content(
 def test_on(
     run:Run,                     # Finished
     data:str                     # As `find_others` takes it
-)->tuple[str, dict]:             # The name of its content; as `quality`, with `seen` (photos left out since the run has met them) and `data`
+)->tuple[str, dict]:             # The name of its content; as `quality`, with `seen` (photos the run has met, left out) and `data`
     "Test a run on another data set; predictions go to also-NAME.parquet."
     model, classes, shape = load_model(run.folder/'model.safetensors')
     model.to(run_device(run))
     photos = find_others(data, classes)
     name, fresh = name_content(data, photos), photos[~photos.sha256.isin(known_photos(run))]
-    if fresh.empty: raise DataError(f'{data} has no photo that is new to {run.folder.name}: it has trained or been tested on all {len(photos):,}')
+    met = f'it has trained or been tested on all {len(photos):,}'
+    if fresh.empty: raise DataError(f'{data} has no photo that is new to {run.folder.name}: {met}')
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
     return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': str(data)}
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #2cd8e1d9
+# %% ../../nbs/39_evaluation.evaluate.ipynb #682f2e50
 def place_of(
     cost:dict,                   # As `torch_cost` makes it
     hardware:dict                # As `describe_hardware` makes it
@@ -241,11 +245,12 @@ def _update_costs(run, found, here):
     run.update(cost=cost, artefact=artefact, hardware=here, trained_on=info.get('trained_on') or info['hardware'],
         costs_elsewhere=elsewhere, files=hash_files(run.folder, _KEPT))
 
-# %% ../../nbs/39_evaluation.evaluate.ipynb #ea5cf30a
+# %% ../../nbs/39_evaluation.evaluate.ipynb #7678a5f3
 def _check_run(run):
     "ValueError where a run cannot be evaluated again"
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.info.get('status', 'missing')!r})")
-    if not (run.folder/'model.safetensors').is_file(): raise ValueError(f'{run.folder} has no model.safetensors: without its weights it cannot be evaluated again')
+    weights = run.folder/'model.safetensors'
+    if not weights.is_file(): raise ValueError(f'{run.folder} has no model.safetensors: without its weights it cannot be evaluated again')
 
 def evaluate_folder(
     run:Run,                     # Finished. ValueError where it is not
@@ -267,5 +272,6 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
-        _update_costs(run, measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **artefact_facts(run)), describe_hardware())
+        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **artefact_facts(run))
+        _update_costs(run, found, describe_hardware())
     return run

@@ -33,7 +33,7 @@ def out_of_fold(
     "What a pretrained backbone thinks of every photo it has not learned from."
     return judge_features(*photo_features(catalogue, arch, weights, image_size, progress), folds, seed)
 
-# %% ../../nbs/40_evaluation.labels.ipynb #3a2f1c81
+# %% ../../nbs/40_evaluation.labels.ipynb #587892ca
 def label_issues(
     labels:np.ndarray,       # int (n,)
     probabilities:np.ndarray # float (n, classes), of a network that has not learned from these photos
@@ -53,7 +53,8 @@ def _same_photos(predictions):
     classes, _, labels = take_apart(tables[0])
     for table in tables[1:]:
         others, _, theirs = take_apart(table)
-        if others != classes or (theirs != labels).any(): raise DataError('they were given different classes or labels: compare runs of one catalogue')
+        same = others == classes and (theirs == labels).all()
+        if not same: raise DataError('they were given different classes or labels: compare runs of one catalogue')
     return tables
 
 def _label_quality(labels, each):
@@ -62,11 +63,11 @@ def _label_quality(labels, each):
     if len(each) == 1: return get_label_quality_scores(labels, each[0])
     return get_label_quality_ensemble_scores(labels, each, verbose=False)
 
-# %% ../../nbs/40_evaluation.labels.ipynb #f48c0e9d
+# %% ../../nbs/40_evaluation.labels.ipynb #132c8e35
 def rank_labels(
     predictions:dict         # Name of a backbone or run: table of sha256, label and `p_CLASS`; photos that not all have are left out
-)->pd.DataFrame:             # sha256, label, suggested, quality (0 is worst), disagree (how many) and doubt: 'suspect', 'one model', 'some models' or ''
-    "Labels by how much they are doubted, the most doubtful first."
+)->pd.DataFrame:             # sha256, label, suggested, quality (0 is worst), disagree (how many) and doubt
+    "Labels, the most doubtful first; doubt is 'suspect' (of all), 'some models', 'one model' or ''."
     tables = _same_photos(predictions)
     classes, _, labels = take_apart(tables[0])
     each = [take_apart(table)[1] for table in tables]
@@ -77,7 +78,7 @@ def rank_labels(
     ranked = pd.DataFrame({**about, 'disagree': disagree, 'doubt': doubt})
     return ranked.sort_values(['disagree', 'quality'], ascending=[False, True], ignore_index=True)
 
-# %% ../../nbs/40_evaluation.labels.ipynb #fff8741e
+# %% ../../nbs/40_evaluation.labels.ipynb #d353b914
 def summarise_doubts(
     ranked:pd.DataFrame,     # As `rank_labels` makes it
     conflicts:pd.DataFrame,  # As `find_conflicts` makes it
@@ -91,7 +92,7 @@ def summarise_doubts(
     if len(conflicts): parts.append(f'{conflicts.sha256.nunique():,} files carry two labels')
     return ', '.join(parts)
 
-# %% ../../nbs/40_evaluation.labels.ipynb #34e70ad5
+# %% ../../nbs/40_evaluation.labels.ipynb #d8598e7f
 def find_conflicts(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
 )->pd.DataFrame:             # As `rank_labels`, with doubt 'conflict': a row a content, its labels joined by ' and '
@@ -126,11 +127,16 @@ def start_review(
     names = catalogue.drop_duplicates('sha256').set_index('sha256').path
     new = doubted[~doubted.sha256.isin(known)]
     notes = []
-    for row in new.itertuples(): notes.append(f'{Path(names[row.sha256]).name}; '+('two labels' if row.doubt == 'conflict' else f'quality {row.quality:.3f}'))
+    for row in new.itertuples():
+        why = 'two labels' if row.doubt == 'conflict' else f'quality {row.quality:.3f}'
+        notes.append(f'{Path(names[row.sha256]).name}; {why}')
     return write_verdicts(file, pd.DataFrame(dict(sha256=new.sha256, verdict='', label=new.suggested, given=new.label, note=notes)))
 
-# %% ../../nbs/40_evaluation.labels.ipynb #1f50fe17
-_STYLE = 'body{font:14px system-ui,sans-serif;margin:2rem}main{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;width:230px}img{max-width:100%}'
+# %% ../../nbs/40_evaluation.labels.ipynb #037e6277
+_STYLE = '''body { font: 14px system-ui, sans-serif; margin: 2rem }
+main { display: flex; flex-wrap: wrap; gap: 1rem }
+figure { margin: 0; width: 230px }
+img { max-width: 100% }'''
 
 def _small_picture(path, side):
     "A photo as a data address"
@@ -142,10 +148,11 @@ def _small_picture(path, side):
 def _review_figure(row, path, side):
     "One doubtful photo"
     name, label, suggested, doubt = (html.escape(str(text)) for text in (Path(path).name, row.label, row.suggested, row.doubt))
-    about = f'labelled {label}, looks like {suggested}<br>{doubt}, quality {row.quality:.3f}' if suggested else f'the same file is labelled {label}'
+    about = f'the same file is labelled {label}'
+    if suggested: about = f'labelled {label}, looks like {suggested}<br>{doubt}, quality {row.quality:.3f}'
     return f'<figure><img src="{_small_picture(path, side)}" alt="{name}"><figcaption><b>{name}</b><br>{about}</figcaption></figure>'
 
-# %% ../../nbs/40_evaluation.labels.ipynb #50166dc5
+# %% ../../nbs/40_evaluation.labels.ipynb #d6b49ccf
 def review_page(
     file:str|Path,           # HTML file to write; it holds small photos
     doubted:pd.DataFrame,    # As `list_doubtful` makes it
@@ -155,7 +162,7 @@ def review_page(
     "The doubtful photos on one page, with what they are called and what they look like to the networks."
     paths = catalogue.drop_duplicates('sha256').set_index('sha256').path
     figures = ''.join([_review_figure(row, paths[row.sha256], side) for row in doubted.itertuples()])
-    head = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Doubtful labels</title><style>{_STYLE}</style><h1>Doubtful labels</h1>'
-    what = '<p>Write the verdict of each into the review file: keep, relabel or drop.</p>'
+    head = f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Doubtful labels</title><style>{_STYLE}</style>'
+    what = '<h1>Doubtful labels</h1><p>Write the verdict of each into the review file: keep, relabel or drop.</p>'
     Path(file).write_text(f'{head}{what}<main>{figures}</main></html>', encoding='utf-8')
     return Path(file)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from ..errors import ConfigError
 from ..words import listing, plural
 
-# %% ../../nbs/21_models.weights.ipynb #1d16eed2
+# %% ../../nbs/21_models.weights.ipynb #552cd495
 @dataclass(frozen=True)
 class Weights:
     "Which weights a network began with."
@@ -46,7 +46,7 @@ def hub_reachable(
     except OSError: return False
     return True
 
-# %% ../../nbs/21_models.weights.ipynb #34425256
+# %% ../../nbs/21_models.weights.ipynb #c0caf256
 def check_tag(
     arch:str             # A name of timm's registry, with or without a tag
 )->str:                  # `arch`
@@ -69,7 +69,7 @@ def packaged_file(
     spec = find_spec(package.replace('-', '_')) if package else None
     return next(Path(spec.origin).parent.glob('models/*.pth'), None) if spec else None
 
-# %% ../../nbs/21_models.weights.ipynb #11ee7990
+# %% ../../nbs/21_models.weights.ipynb #7414d8a9
 _OUTER = dict(_conv_stem='conv_stem', _conv_head='conv_head', _fc='classifier', _bn0='bn1', _bn1='bn2')
 _FIRST_STAGE = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
 _LATER_STAGES = dict(
@@ -93,7 +93,7 @@ def rename_lite(
             renamed[f'{_OUTER[name]}.{rest}'] = value
     return renamed
 
-# %% ../../nbs/21_models.weights.ipynb #4d5c6ad4
+# %% ../../nbs/21_models.weights.ipynb #bd0fd5d1
 WEIGHTS_SUFFIXES = ('.safetensors', '.pth', '.pt', '.bin', '.ckpt', '.pth.tar')
 _STATES = ('state_dict_ema', 'model_ema', 'state_dict', 'model_state_dict', 'model', 'net', 'weights')
 
@@ -112,7 +112,7 @@ def _find_tensors(content):
     if inner is None: raise ValueError(f'it holds no tensors, only {listing(map(repr, content), 5)}')
     return _find_tensors(inner)
 
-# %% ../../nbs/21_models.weights.ipynb #e1106b67
+# %% ../../nbs/21_models.weights.ipynb #86f86d54
 def _unpickle(path):
     "What a pickle holds, if it is data alone"
     with torch.serialization.safe_globals([argparse.Namespace]): return torch.load(path, map_location='cpu', weights_only=True)
@@ -126,7 +126,8 @@ def read_weights(
         state = load_file(path) if Path(path).suffix == '.safetensors' else _find_tensors(_unpickle(path))
     except Exception as error: raise ConfigError(f'weights = {str(path)!r} cannot be read: {_why_unreadable(path, error)}') from None
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken: raise ConfigError(f'weights = {str(path)!r} hold NaN or infinite numbers, in {listing(broken, 2)}: its training diverged; take an earlier file')
+    why = f'NaN or infinite numbers, in {listing(broken, 2)}: their training diverged; take an earlier file'
+    if broken: raise ConfigError(f'weights = {str(path)!r} hold {why}')
     return state
 
 def _why_unreadable(path, error):
@@ -137,7 +138,7 @@ def _why_unreadable(path, error):
     if not foreign: return (str(error) or type(error).__name__).splitlines()[0]
     return f'it holds more than data ({listing(foreign, 2)}), which would be run; save its state_dict alone, best as safetensors'
 
-# %% ../../nbs/21_models.weights.ipynb #f7760edb
+# %% ../../nbs/21_models.weights.ipynb #2b61205e
 def find_weights(
     folder:Path,
     arch:str             # With or without a tag
@@ -165,7 +166,8 @@ def read_expectations(
         config = json.loads(path.read_text())
         told = config.get('pretrained_cfg', config)
         return {name: told[name] for name in ('input_size', 'mean', 'std', 'crop_pct', 'interpolation') if name in told}
-    except (OSError, ValueError, AttributeError, TypeError) as error: raise ConfigError(f'weights: {path} cannot be read: {error}') from None
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f'weights: {path} cannot be read: {error}') from None
 
 # %% ../../nbs/21_models.weights.ipynb #c8ccaf25
 def classifier_name(
@@ -185,7 +187,7 @@ def strip_prefix(
     best = max(fits, key=fits.get)
     return {name.removeprefix(best): value for name, value in state.items() if name.startswith(best)}
 
-# %% ../../nbs/21_models.weights.ipynb #fdf45644
+# %% ../../nbs/21_models.weights.ipynb #e60be1c2
 def load_backbone(
     model,               # From timm, changed in place
     state:dict,          # As `read_weights` gives it

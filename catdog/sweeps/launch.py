@@ -34,8 +34,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..machine import usable_cores
 from ..errors import ConfigError
+from ..files import cache_folder
 from ..training.config import RunConfig, make_config
-from ..training.run import open_run, run_name
+from ..training.run import find_run, run_name
 from .bucket import finished_runs, is_bucket
 from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, write_state
 from .progress import Look, Watch, headline, look
@@ -139,11 +140,11 @@ def _preset_values(master):
 
 def _combinations(hydra, master):
     "The overrides of each run: every grid of the presets, under what the command line says"
-    combinations = []
+    combinations, asked = [], OmegaConf.to_container(master.hydra.overrides.task)
     for grid in OmegaConf.to_container(master).get('grids') or [{}]:
         values = {**_preset_values(master), **grid}
         presets = [quote_places(f"{name}={'null' if value is None else value}") for name, value in values.items()]
-        parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *master.hydra.overrides.task])
+        parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *asked])
         _check_names(parsed)
         combinations += BasicSweeper.split_arguments(parsed, None)[0]
     return combinations
@@ -151,8 +152,8 @@ def _combinations(hydra, master):
 # %% ../../nbs/45_sweeps.launch.ipynb #af405c6d
 def _settings(config):
     "The fields of RunConfig in a configuration that Hydra composed"
-    settings = OmegaConf.to_container(config, resolve=True)
-    return {name: value for name, value in settings.items() if name not in ('hydra', 'grids')}
+    names = [name for name in config if name not in ('hydra', 'grids')]
+    return OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
 
 def _make_configs(context, master, combinations):
     "The runs, or one ConfigError that tells all that is wrong with them"
@@ -330,17 +331,22 @@ def _interruptible(plan, say):
         clear_up(plan)
 
 # %% ../../nbs/45_sweeps.launch.ipynb #1b85e3c5
+def _hydra_folder(plan):
+    "Where Hydra and its launchers write: the sweep's folder, or one in the cache where Hydra would read a `${` in its name"
+    return plan.folder if '${' not in plan.folder else str(cache_folder()/'sweeps'/Path(plan.folder).name)
+
 def _prepare_launcher(sweep, plan):
     "Tell Hydra where its files go and how many jobs run at a time; the launcher's settings"
     launcher, given = sweep.master.hydra.launcher, sweep.master.hydra.overrides.hydra
     with open_dict(sweep.master):
-        sweep.master.hydra.sweep.dir = omega_text(plan.folder)
-        given.append(omega_text(f'hydra.sweep.dir={hydra_text(plan.folder)}'))
+        sweep.master.hydra.sweep.dir = _hydra_folder(plan)
+        given.append(f'hydra.sweep.dir={hydra_text(_hydra_folder(plan))}')
         if launcher._target_.endswith('.JoblibLauncher'): launcher.n_jobs = plan.slots
         timed = any('timeout_min' in override for override in given)
         if launcher._target_.endswith('.LocalLauncher') and not timed: launcher.timeout_min = 60*24*14   # it counts waiting too
     return launcher
 
+# %% ../../nbs/45_sweeps.launch.ipynb #e956eb7b
 def _launch(sweep, plan, configs):
     "Hand the jobs to the launcher, and wait"
     made_from = {run_name(config): overrides for config, overrides in zip(sweep.configs, sweep.overrides)}
@@ -360,7 +366,7 @@ def _note(plan, config, ended):
 
 # %% ../../nbs/45_sweeps.launch.ipynb #bccac36c
 def _is_finished(config):
-    try: return open_run(config).finished
+    try: return find_run(config).finished
     except ValueError: return False      # damaged: the run itself says so
 
 def unfinished(
@@ -368,7 +374,7 @@ def unfinished(
 )->list[RunConfig]:
     "Those that are not finished in their folder or bucket, or are to be trained again."
     runs = configs[0].runs
-    done = finished_runs(runs) if is_bucket(runs) else {open_run(c).folder.name for c in configs if _is_finished(c)}
+    done = finished_runs(runs) if is_bucket(runs) else {run_name(c) for c in configs if _is_finished(c)}
     return [c for c in configs if c.rerun or run_name(c) not in done]
 
 # %% ../../nbs/45_sweeps.launch.ipynb #82fdf586

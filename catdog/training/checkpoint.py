@@ -11,7 +11,7 @@ import hashlib, json, shutil, time, warnings
 from pathlib import Path
 
 import torch
-from fastai.callback.core import Callback, CancelBatchException, CancelEpochException
+from fastai.callback.core import Callback, CancelBatchException, CancelEpochException, CancelFitException
 from fastcore.basics import patch
 from fastai.callback.schedule import Learner   # the Learner with its fit_one_cycle and lr_find
 from safetensors import safe_open
@@ -28,9 +28,13 @@ class ResumableLearner(Learner):
     def _do_fit(self):
         bar = getattr(getattr(self, 'progress', None), 'mbar', None)
         if self.start_epoch and bar: bar.update(0)   # fastai's bar must see epoch 0 first
-        for epoch in range(self.start_epoch, self.n_epoch):
-            self.epoch = epoch
-            self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        try:
+            for self.epoch in range(self.start_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+        except CancelFitException: raise
+        except Exception:
+            for event in ('after_cancel_batch', 'after_fit'): self(event)   # so that a second try finds all as it was
+            self._end_cleanup()
+            raise
 
 # %% ../../nbs/30_training.checkpoint.ipynb #bb19861a
 def optimizer_state(
@@ -151,13 +155,16 @@ class Checkpoint(Callback):
         if self.state is None and not self.open(): return
         tensors, about = self.state
         restore_state(self.learn, tensors, about)
-        self.learn.start_epoch, self.skip, self.seconds, self.state = about['epoch'], about['batch'], about['seconds'], None
+        size = self.dls.train.bs
+        self.skip = about['batch']*about.get('batch_size', size)//size
+        self.learn.start_epoch, self.seconds, self.state = about['epoch'], about['seconds'], None
 
     def save(self, epoch, batch=0):
         "Write the state in which `batch` of `epoch` comes next."
         if rank(): return
         tensors, about = gather_state(self.learn)
-        data = pack_state(tensors, {**about, 'epoch': epoch, 'batch': batch, 'seconds': self.seconds+time.monotonic()-self.begin})
+        place = dict(epoch=epoch, batch=batch, batch_size=self.dls.train.bs, seconds=self.seconds+time.monotonic()-self.begin)
+        data = pack_state(tensors, {**about, **place})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder/_FILE, data)

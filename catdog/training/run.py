@@ -4,15 +4,19 @@
 
 # %% auto #0
 __all__ = ['WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord', 'MetricsRecord', 'CostRecord', 'RunRecord',
-           'read_record', 'run_name', 'Run', 'open_run']
+           'read_record', 'run_name', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'find_run',
+           'progress_file', 'open_progress', 'tell', 'hold_run', 'release_run']
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
-import hashlib, json, re
+import hashlib, json, os, re
 from pathlib import Path
 
+import psutil
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ..files import write_atomically
+from ..errors import DataError
+from ..files import cache_folder, public_address, write_atomically
 from .config import RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
@@ -31,6 +35,7 @@ class CatalogueRecord(_Part):
     "Which photos a run is of."
     id:str = ''                      # The same for the same photos, labels and sides
     pool:str = ''                    # The same for the same photos, whatever their sides
+    source:str = ''                  # The same for the same files and labels, as `photos_id` says it
     classes:list[str] = []
     photos:dict[str, int] = {}       # By side and class, such as 'train/cat'
     skipped:int = 0                  # Photos that are on no side
@@ -133,22 +138,35 @@ def read_record(
 
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
+_LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies'}   # named as before there were such settings, where they hold the default
 
 def _place(data):
     "The last part of a source that names a place"
     parts = [part for part in re.split(r'[/\\\\]', data.split('#')[0]) if part and '{label}' not in part]
     return parts[-1] if parts and parts[-1] not in ('.', '..', '~') else Path(data).expanduser().resolve().name
 
+def _plain(text):
+    "Text as a part of a file's name"
+    return re.sub(r'[^\w.-]+', '-', text).lstrip('.-')[:80] or 'x'
+
+def _named_settings(config):
+    "The settings that decide the result, as plain values"
+    settings = config.model_dump(mode='json', exclude=_NOT_IN_NAME)
+    for name in _LATER:
+        if settings[name] == RunConfig.model_fields[name].default: del settings[name]
+    settings['data'] = public_address(config.data)
+    review = Path(config.review or '').expanduser()
+    if config.review and review.is_file(): settings['review'] = hashlib.sha256(review.read_bytes()).hexdigest()   # other verdicts, another run
+    return settings
+
+# %% ../../nbs/25_training.run.ipynb #9da098a2
 def run_name(
     config:RunConfig
 )->str:                      # Such as 'convnext_tiny-sample-128px-s42-1f0c83'
     "A name for a run, the same for the same settings."
-    settings = config.model_dump(mode='json', exclude=_NOT_IN_NAME)
-    if config.first_image_size is None: del settings['first_image_size']   # named as before there was such a setting
-    if config.review and Path(config.review).expanduser().is_file(): settings['review'] = hashlib.sha256(Path(config.review).expanduser().read_bytes()).hexdigest()   # other verdicts, another run
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
-    data = re.sub(r'[^\w.-]+', '-', _place(config.data))
-    return f'{config.arch}-{data}-{config.image_size}px-s{config.seed}-{digest}'
+    text = json.dumps(_named_settings(config), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"{_plain(config.arch)}-{_plain(_place(public_address(config.data)))}-{config.image_size}px-s{config.seed}-{digest}"
 
 # %% ../../nbs/25_training.run.ipynb #7c9531c8
 class Run:
@@ -188,6 +206,12 @@ class Run:
         import pandas as pd
         return pd.read_parquet(self.folder/'predictions.parquet')
 
+    @property
+    def photos(self)->'pd.DataFrame':
+        "One row a photo it is of: sha256, given label and split. FileNotFoundError in runs of before it was written."
+        import pandas as pd
+        return pd.read_parquet(self.folder/'photos.parquet')
+
     def update(self,
         **fields                 # Replace those of `run.json`; the others stay
     ):
@@ -197,9 +221,106 @@ class Run:
         text = json.dumps(record.to_dict(), indent=1, default=str)
         write_atomically(self.folder/'run.json', (text+'\n').encode())
 
-# %% ../../nbs/25_training.run.ipynb #d6437f2f
+# %% ../../nbs/25_training.run.ipynb #3fa71ede
 def open_run(
+    config:RunConfig,
+    pool:str=''              # Which photos they are, as `describe_catalogue` says; '' where that is not known yet
+)->Run:                      # Not started, or as an earlier run of the same settings and photos left it
+    "The run of these settings and photos."
+    run = Run(Path(config.runs).expanduser()/run_name(config))
+    same = not pool or run.record.catalogue.pool in ('', pool)
+    return run if same else Run(run.folder.with_name(f'{run.folder.name}-{pool[:6]}'))
+
+# %% ../../nbs/25_training.run.ipynb #cd9f474d
+def photos_changed(
+    run:Run,                     # Of earlier photos
+    photos:'pd.DataFrame'        # Of now: columns sha256 and given, the label before a review
+)->str:                          # Such as '2 added, 1 relabelled'; '' where that cannot be told
+    "What became of a run's photos since."
+    try: before = run.photos.drop_duplicates('sha256').set_index('sha256').given
+    except (OSError, ValueError, KeyError): return ''
+    now = photos.drop_duplicates('sha256').set_index('sha256').given
+    both = now.index.intersection(before.index)
+    counts = dict(added=len(now)-len(both), removed=len(before)-len(both), relabelled=int((now[both] != before[both]).sum()))
+    return ', '.join(f'{n:,} {what}' for what, n in counts.items() if n) if len(both) else 'all are others'
+
+# %% ../../nbs/25_training.run.ipynb #951f9443
+def explain_new_run(
+    config:RunConfig,
+    run:Run,                     # As `open_run` gives it
+    photos:'pd.DataFrame'        # As for `photos_changed`
+)->str:                          # '' where it is the run its settings name
+    "Why a run has the photos in its name."
+    named = open_run(config)
+    if named.folder == run.folder or run.record.status: return ''
+    changed = photos_changed(named, photos)
+    return f"{named.folder} is of other photos{f' ({changed})' if changed else ''}: they are trained on as a new run, {run.folder}"
+
+# %% ../../nbs/25_training.run.ipynb #1cbce249
+def find_run(
     config:RunConfig
-)->Run:                          # Not started, or as an earlier run of the same settings left it
-    "The run of these settings."
-    return Run(Path(config.runs).expanduser()/run_name(config))
+)->Run:                          # Perhaps not started
+    "The run of these settings and of the photos that lie there now."
+    run = open_run(config)
+    known = run.record.catalogue
+    if not known.pool: return run
+    from catdog.photos.catalogue import catalogue_for, describe_catalogue, photos_id
+    try:
+        if known.source and known.source == photos_id(config.data, config.group): return run
+        return open_run(config, describe_catalogue(catalogue_for(config))['pool'])
+    except (DataError, OSError): return run
+
+# %% ../../nbs/25_training.run.ipynb #59a2e78e
+def progress_file()->str|None:
+    "The standard error of the papermill (or catdog) process that started this kernel, as a file to append to."
+    if 'CATDOG_PROGRESS' in os.environ: return os.environ['CATDOG_PROGRESS'] or None
+    try:
+        parent = psutil.Process().parent()
+        if parent is None or not any(name in ' '.join(parent.cmdline()) for name in ('papermill', 'catdog')): return None
+        path = Path(f'/proc/{parent.pid}/fd/2')
+        return str(path) if path.exists() else parent.terminal()
+    except (OSError, psutil.Error): return None
+
+def open_progress():
+    "That file, opened; None where there is none, or it cannot be written."
+    path = progress_file()
+    try: return open(path, 'a', buffering=1) if path else None
+    except OSError: return None
+
+# %% ../../nbs/25_training.run.ipynb #dd7bb1c5
+def tell(
+    text:str
+):
+    "Say something in the notebook, and on the terminal it was started from."
+    print(text)
+    stream = open_progress()
+    if stream is None: return
+    try:
+        with stream: stream.write(text+'\n')
+    except OSError: pass
+
+_HELD = {}                       # Locks of this process, by run folder
+
+def hold_run(
+    run:Run,
+    say=tell                     # What tells a person that it waits
+):
+    "Keep other commands from training a run while this process lives; wait for one that does."
+    key = str(run.folder.resolve())
+    if key in _HELD: return
+    path = cache_folder()/'locks'/hashlib.sha256(key.encode()).hexdigest()[:24]
+    path.parent.mkdir(exist_ok=True)
+    lock, holder = FileLock(path), path.with_suffix('.pid')
+    try: lock.acquire(timeout=0)
+    except Timeout:
+        say(f"another command{f' (process {holder.read_text()})' if holder.exists() else ''} is at work on {run.folder}: waiting for it")
+        lock.acquire()
+    holder.write_text(str(os.getpid()))
+    _HELD[key] = lock
+
+def release_run(
+    run:Run
+):
+    "Let other commands have it."
+    lock = _HELD.pop(str(run.folder.resolve()), None)
+    if lock: lock.release()
