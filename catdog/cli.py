@@ -236,13 +236,13 @@ def train(**settings):
     "Train one model: runs train.ipynb with these parameters."
     from catdog import door
     from catdog.training.config import make_config
-    from catdog.training.run import open_run
+    from catdog.training.run import find_run
     given = {name: value for name, value in settings.items() if value is not None}
     with _plain_errors():
         config = make_config(_check_arch=False, **given)
-        run = open_run(config)
+        run = find_run(config)
         if run.finished and not config.rerun: _say(f'{run.folder} is finished already; --rerun trains it again')
-        try: door.train(**given)
+        try: run = door.train(**given)
         except KeyboardInterrupt:
             _say(f'\ncatdog: interrupted; {_goes_on(run)}')
             raise typer.Exit(130) from None

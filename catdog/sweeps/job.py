@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from ..files import cache_folder, write_atomically
+from ..files import cache_folder, public_address, write_atomically
 from ..training.config import RunConfig
-from ..training.run import Run, run_name
+from ..training.run import Run, find_run, run_name
 from .bucket import is_bucket, upload_run
 
 # %% ../../nbs/43_sweeps.job.ipynb #040f83df
@@ -45,7 +45,8 @@ def papermill_command(
 )->list[str]:
     "The command that runs `train.ipynb` with these settings."
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
-    given = {name: value for name, value in config.model_dump().items() if value != defaults[name]}
+    settings = {**config.model_dump(), 'data': public_address(config.data)}   # a signature goes by the environment
+    given = {name: value for name, value in settings.items() if value != defaults[name]}
     options = []
     for name, value in given.items():
         if isinstance(value, tuple): value = ','.join(map(str, value))
@@ -225,7 +226,7 @@ def last_line(
 # %% ../../nbs/43_sweeps.job.ipynb #07f7d5c8
 def _start(config, plan, folder, gpu):
     "Start papermill with a log; the log's first line is the command, to be copied"
-    command, variables = papermill_command(config, folder/'train.ipynb'), job_environment(plan, gpu)
+    command, variables = papermill_command(config, folder/'train.ipynb'), {**job_environment(plan, gpu), 'CATDOG_ADDRESS': config.data}
     shown = [] if gpu is None else [f'CUDA_VISIBLE_DEVICES={gpu}']
     with open(folder/'train.log', 'a') as log:
         log.write(f'$ {shlex.join([*shown, *command])}\n')
@@ -288,7 +289,7 @@ def run_job(
     pooled = os.getppid() == plan.pid
     if pooled: signal.signal(signal.SIGINT, signal.SIG_IGN)   # Ctrl-C is for the leader, who stops the jobs
     if Path(plan.cwd).is_dir(): os.chdir(plan.cwd)      # relative paths of the settings start there
-    folder = Path(plan.runs)/run_name(config)
+    folder = Path(plan.runs)/find_run(config.model_copy(update=dict(runs=plan.runs))).folder.name
     _end_lost(read_states(plan).get(folder.name, {}))   # of an earlier try of this job, whose watcher died
     files = dict(log=str(folder/'train.log'), notebook=str(folder/'train.ipynb'))
     write_state(plan, folder.name, state='waiting', host=socket.gethostname(), **files)

@@ -36,7 +36,7 @@ from ..machine import usable_cores
 from ..errors import ConfigError
 from ..files import cache_folder
 from ..training.config import RunConfig, make_config
-from ..training.run import open_run, run_name
+from ..training.run import find_run, run_name
 from .bucket import finished_runs, is_bucket
 from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, write_state
 from .progress import Look, Watch, headline, look
@@ -366,7 +366,7 @@ def _note(plan, config, ended):
 
 # %% ../../nbs/45_sweeps.launch.ipynb #bccac36c
 def _is_finished(config):
-    try: return open_run(config).finished
+    try: return find_run(config).finished
     except ValueError: return False      # damaged: the run itself says so
 
 def unfinished(
@@ -374,7 +374,7 @@ def unfinished(
 )->list[RunConfig]:
     "Those that are not finished in their folder or bucket, or are to be trained again."
     runs = configs[0].runs
-    done = finished_runs(runs) if is_bucket(runs) else {open_run(c).folder.name for c in configs if _is_finished(c)}
+    done = finished_runs(runs) if is_bucket(runs) else {run_name(c) for c in configs if _is_finished(c)}
     return [c for c in configs if c.rerun or run_name(c) not in done]
 
 # %% ../../nbs/45_sweeps.launch.ipynb #82fdf586

@@ -73,8 +73,12 @@ def look(
     plan:Plan
 )->list[Look]:                   # In the same order
     "How the runs of a sweep stand now."
-    states, names = read_states(plan), [run_name(config) for config in configs]
-    return [_look_at(config, states.get(name, {}), Path(plan.runs)/name) for config, name in zip(configs, names)]
+    states, seen = read_states(plan), []
+    for config in configs:
+        name = run_name(config)
+        name = next((known for known in states if known.startswith(f'{name}-')), name)   # of other photos than an earlier run
+        seen.append(_look_at(config, states.get(name, {}), Path(plan.runs)/name))
+    return seen
 
 # %% ../../nbs/44_sweeps.progress.ipynb #76a303c1
 def _expected(runs):

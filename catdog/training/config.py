@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['Channels', 'plain_value', 'Settings', 'PhotoSettings', 'LearningSettings', 'VariationSettings', 'RunConfig',
            'check_arch', 'check_optimizer', 'check_size', 'check_weights', 'check_device', 'check_against_timm',
-           'make_config', 'public_address', 'whole_address', 'without_secret', 'config_from_notebook']
+           'make_config', 'whole_address', 'without_secret', 'config_from_notebook']
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
-import difflib, functools, os, re
+import ast, difflib, functools, os, re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..errors import ConfigError
+from ..files import public_address
 
 # %% ../../nbs/24_training.config.ipynb #45973a9e
 def plain_value(
@@ -68,6 +68,9 @@ class PhotoSettings(Settings):
     review:str|None = Field(None, description='CSV of verdicts on labels to apply; None applies none')
     train_photos:int|None = Field(None, ge=2,
         description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
+    group:str|None = Field(None, max_length=500,
+        description=r"what of a photo's path names what it belongs to, such as '(.+)_\d+' for a patient's, kept on one side; None groups copies only")
+    near_copies:bool = Field(True, description='keep near-copies of a photo on one side; the same content always is')
     weights:str = Field('auto',
         description="'auto' (pretrained where reachable), 'imagenet', 'none', a weights file, a folder of them by arch, or hf_hub:OWNER/NAME")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
@@ -143,6 +146,13 @@ class RunConfig(VariationSettings):
         low = 0 if info.field_name == 'mean' else 1e-6
         if value and not all(low <= number <= 1 for number in value): raise ValueError(f"must lie between 0 and 1{' and not be 0' if low else ''}")
         return value
+
+    @field_validator('group')
+    @classmethod
+    def _a_pattern(cls, group):
+        try: re.compile(group or '')
+        except re.error as error: raise ValueError(f'is no regular expression: {error}') from None
+        return group
 
     @field_validator('first_image_size')
     @classmethod
@@ -299,14 +309,6 @@ def make_config(
     raise ConfigError('\n'.join(_explain(problem) for problem in reversed(first.values())))
 
 # %% ../../nbs/24_training.config.ipynb #389fce39
-def public_address(
-    data:str                 # As `RunConfig.data`
-)->str:                      # The same where it is no address
-    "An address without the user and the query, where signatures stand."
-    if not re.match(r'[a-z][a-z0-9+.-]*://', data, re.I): return data
-    parts = urlsplit(data)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2], query=''))
-
 def whole_address(
     data:str                 # Perhaps as `public_address` left it
 )->str:
@@ -322,10 +324,19 @@ def without_secret(
     return text.replace(given, public_address(given)) if given else text
 
 # %% ../../nbs/24_training.config.ipynb #44fe1afc
+def _assigned_names(source):
+    "Names that a cell of parameters assigns; none where it does anything else"
+    try: lines = ast.parse(source).body
+    except SyntaxError: return []
+    plain = [node for node in lines if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    return [node.targets[0].id for node in plain] if len(plain) == len(lines) else []
+
 def config_from_notebook(
-    namespace:dict,          # The notebook's `globals()`, after its parameters
-    before:set               # The names in it before them
+    namespace:dict           # The notebook's `globals()`; IPython keeps in it, as `In`, the cells that were run
 )->RunConfig:
     "The settings a notebook's parameters give. ConfigError for a name that is no parameter, or a value that cannot be used."
-    names = {name for name in set(namespace)-set(before) if not name.startswith('_') and not name.startswith('PAPERMILL_')}
-    return make_config(**{name: namespace[name] for name in sorted(names)})
+    names = set()
+    for source in namespace.get('In', []):
+        assigned = _assigned_names(source)
+        if source.startswith('# Parameters') or RunConfig.model_fields.keys() & set(assigned): names |= set(assigned)
+    return make_config(**{name: namespace[name] for name in sorted(names) if name in namespace})

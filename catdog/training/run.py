@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord', 'MetricsRecord', 'CostRecord', 'RunRecord',
-           'read_record', 'run_name', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'progress_file',
-           'open_progress', 'tell', 'hold_run', 'release_run']
+           'read_record', 'run_name', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'find_run',
+           'progress_file', 'open_progress', 'tell', 'hold_run', 'release_run']
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
 import hashlib, json, os, re
@@ -15,8 +15,9 @@ import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from ..files import cache_folder, write_atomically
-from .config import RunConfig, public_address
+from ..errors import DataError
+from ..files import cache_folder, public_address, write_atomically
+from .config import RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
 class _Part(BaseModel):
@@ -34,6 +35,7 @@ class CatalogueRecord(_Part):
     "Which photos a run is of."
     id:str = ''                      # The same for the same photos, labels and sides
     pool:str = ''                    # The same for the same photos, whatever their sides
+    source:str = ''                  # The same for the same files and labels, as `photos_id` says it
     classes:list[str] = []
     photos:dict[str, int] = {}       # By side and class, such as 'train/cat'
     skipped:int = 0                  # Photos that are on no side
@@ -139,7 +141,7 @@ def read_record(
 
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
-_LATER = {'first_image_size', 'balance', 'deterministic'}   # named as before there were such settings, where they hold the default
+_LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies'}   # named as before there were such settings, where they hold the default
 
 def _place(data):
     "The last part of a source that names a place"
@@ -256,6 +258,20 @@ def explain_new_run(
     if named.folder == run.folder or run.record.status: return ''
     changed = photos_changed(named, photos)
     return f"{named.folder} is of other photos{f' ({changed})' if changed else ''}: they are trained on as a new run, {run.folder}"
+
+# %% ../../nbs/25_training.run.ipynb #1cbce249
+def find_run(
+    config:RunConfig
+)->Run:                          # Perhaps not started
+    "The run of these settings and of the photos that lie there now."
+    run = open_run(config)
+    known = run.record.catalogue
+    if not known.pool: return run
+    from catdog.photos.catalogue import catalogue_for, describe_catalogue, photos_id
+    try:
+        if known.source and known.source == photos_id(config.data, config.group): return run
+        return open_run(config, describe_catalogue(catalogue_for(config))['pool'])
+    except (DataError, OSError): return run
 
 # %% ../../nbs/25_training.run.ipynb #59a2e78e
 def progress_file()->str|None:
