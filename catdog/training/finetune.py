@@ -38,8 +38,9 @@ from .config import RunConfig, make_config, whole_address, without_secret
 from .run import Run, explain_new_run, open_run, progress_file, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, drop_small_rest, end_with_notebook, launch_workers, rank, world_size
-from .callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms, GradualUnfreezing, GrowImages,
-    KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms, class_weights)
+from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms,
+    GradualUnfreezing, GrowImages, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms,
+    class_weights)
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
@@ -128,7 +129,8 @@ def prepare(
 
     # The network, what it expects of a picture, and what the settings leave open
     fix_seed(config.seed)
-    model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size, config.mean, config.std, config.fc_layers)
+    model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size,
+        config.mean, config.std, config.fc_layers)
     recipe, resolved = resolve(config, weights.used)
     resolved['epochs'] = earlier.get('epochs', resolved['epochs'])   # a head that was solved before has settled them
     model = model.to(device, memory_format=torch.channels_last)
@@ -149,7 +151,9 @@ def prepare(
 
     learner = _make_learner(config, recipe, resolved, dls, model)
     training = Training(config, run, catalogue, dls, learner, shape, recipe, resolved)
-    if rank() == 0: _describe(training, weights, photos, time.monotonic()-start, goes_on=bool(earlier))
+    if rank() == 0:
+        _describe(training, weights, photos, time.monotonic()-start, goes_on=bool(earlier))
+        _write_photos(run, catalogue)
     return training
 
 # %% ../../nbs/33_training.finetune.ipynb #9b1df72f
@@ -161,16 +165,20 @@ def _begin_anew(config, run, catalogue):
 
 def _describe(training, weights, photos, seconds, goes_on):
     "The first lines of a run's record, and which photos it is of"
-    run, config, catalogue = training.run, training.config, training.catalogue
-    record = run.record
-    status = 'trained' if goes_on and record.status == 'trained' else 'interrupted' if goes_on else 'prepared'
-    timings = {**(record.timings.model_dump(exclude_unset=True) if goes_on else {}), 'prepare_seconds': round(seconds, 2)}
-    settings = {**config.model_dump(mode='json'), 'data': public_address(config.data)}
-    run.update(name=run.folder.name, status=status, started=record.started if goes_on else None, config=settings, resolved=training.resolved, weights=weights.to_dict(),
-        preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)}, hardware=describe_hardware(training.dls.device), versions=describe_versions(),
-        timings=timings, metrics={}, cost={})
+    run, config, record = training.run, training.config, training.run.record
+    trained = goes_on and record.status == 'trained'
+    started, timings = (record.started, record.timings.model_dump(exclude_unset=True)) if goes_on else (None, {})
+    made_from = dict(config={**config.model_dump(mode='json'), 'data': public_address(config.data)}, resolved=training.resolved,
+        weights=weights.to_dict(), preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)})
+    made_on = dict(hardware=describe_hardware(training.dls.device), versions=describe_versions())
+    status = 'trained' if trained else 'interrupted' if goes_on else 'prepared'
+    run.update(name=run.folder.name, status=status, started=started, **made_from, **made_on,
+        timings={**timings, 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
+
+def _write_photos(run, catalogue):
+    "Which photos a run is of"
     table = catalogue.assign(given=catalogue.get('given', catalogue.label))
-    table[['sha256', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
+    table[['sha256', 'label', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
 
 # %% ../../nbs/33_training.finetune.ipynb #d3750782
 def _how_it_ended(error):
@@ -271,7 +279,8 @@ def training_callbacks(
     config, resolved, dls = training.config, training.resolved, training.dls
     # Always: randomness by step, the record, the best weights, the checkpoint, and the course of the learning rate
     lrs = [group['lr'] for group in training.learner.splitter(training.model)]
-    cbs = [StepSeed(config.seed, rank()), history, keep, StopDiverged(history), checkpoint, SkipBatches(checkpoint), schedule(lrs, config.schedule, config.warm_up)]
+    cbs = [StepSeed(config.seed, rank()), history, keep, StopDiverged(history), checkpoint, SkipBatches(checkpoint)]
+    cbs.append(schedule(lrs, config.schedule, config.warm_up))
     # What the network learns with
     gradual = config.unfreeze == 'gradual' and training.recipe.solve_head
     if world_size() > 1: cbs.append(ShareBatches(dls.device, resolved['norms'] == 'batch', gradual))
@@ -322,15 +331,20 @@ def _fit_epochs(training, history, keep, checkpoint, progress):
         history.rows, history.sums = list(rows), None
         if torch.cuda.is_available(): torch.cuda.empty_cache()
 
+def _save(training):
+    "Write the weights as they are"
+    save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
+
 def _end_diverged(training, keep, stop):
     "Keep the last good weights and say so"
     kept = ''
     if keep.best is not None:
         keep.restore(training.model)
-        if rank() == 0: save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
+        if rank() == 0: _save(training)
         kept = f'; the weights of epoch {keep.epoch_of_best} are kept in model.safetensors'
     if rank() == 0: Checkpoint(training.run.folder/'checkpoint').remove()
-    raise DivergedError(f"diverged in {stop.place}: its weights are no numbers any more; lower lr (it is {training.resolved['lr']:g}){kept}")
+    lr = f"lower lr (it is {training.resolved['lr']:g})"
+    raise DivergedError(f'diverged in {stop.place}: its weights are no numbers any more; {lr}{kept}')
 
 # %% ../../nbs/33_training.finetune.ipynb #73cd69ad
 def _consider_average(training, history, keep):
@@ -378,7 +392,7 @@ def _train(training, history, progress, timings):
 def _finish_training(training, timings):
     "Write the trained weights and take the checkpoint away"
     timings['train_seconds'] = round(sum(timings.get(part, 0) for part in ('head_seconds', 'head_saved', 'fit_seconds')), 2)
-    save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
+    _save(training)
     training.run.update(status='trained', timings=timings)
     Checkpoint(training.run.folder/'checkpoint').remove()
 
