@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'predict', 'main']
+           'predict', 'doctor', 'main']
 
 # %% ../nbs/57_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -427,6 +427,25 @@ def predict(
             show(row)
     if sum(counts.values()) > 1: _say(summarise_rows(counts, time.monotonic()-start))
     if '' in counts: raise typer.Exit(1)
+
+# %% ../nbs/57_cli.ipynb #13b7aa4c
+@app.command()
+def doctor(
+    device:Annotated[str, typer.Option(help="'auto', or a torch device such as 'cuda:1'.")]='auto',
+    as_json:Annotated[bool, typer.Option('--json', help='The findings as JSON.')]=False,
+):
+    "Try on this machine all that a training does. Exit status 1 if anything came out wrong."
+    from dataclasses import asdict
+    findings = []
+    with _plain_errors():
+        from catdog.doctor import describe_machine, examine
+        machine = describe_machine()
+        if not as_json: typer.echo(machine)
+        for finding in examine(device):
+            findings.append(finding)
+            if not as_json: typer.echo(finding)
+    if as_json: typer.echo(json.dumps(dict(machine=machine, findings=[asdict(finding) for finding in findings]), indent=1))
+    if any(finding.state == 'failed' for finding in findings): raise typer.Exit(1)
 
 # %% ../nbs/57_cli.ipynb #a8d523fe
 def _is_train(line):
