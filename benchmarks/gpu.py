@@ -69,7 +69,8 @@ def agreement(loader, resident):
 
 def compare(folder, photos, size, device, repeats, cache):
     "Figures of one size, and the largest difference of a view"
-    ours = {f'catdog, photos {where}': catdog_loader(photos, size, device, cache, where == 'on the card') for where in ('on the card', 'in memory')}
+    places = {'catdog, photos on the card': True, 'catdog, photos in memory': False}
+    ours = {name: catdog_loader(photos, size, device, cache, on_card) for name, on_card in places.items()}
     loaders = {**ours, 'timm create_loader': timm_loader(folder, size, device), 'fastai': fastai_loader(folder, size, device)}
     for loader in loaders.values(): one_pass(loader, device)   # workers started, packs in memory
     on_card, in_memory = ours.values()

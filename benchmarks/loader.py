@@ -158,7 +158,8 @@ def main():
             figures[size] = dict(steady={k: summary(v) for k, v in steady.items()}, first={k: summary(v) for k, v in first.items()})
     finally: shutil.rmtree(cache)
     what = f'Images a second, {WORKERS} workers, {len(files)} photos, batches of {BATCH}'
-    report('loader', f'{what}: median (smallest to largest) of {args.repeats} turns', ['loader', 'steady state', 'first pass', 'over the best other'], rows, args, targets, figures=figures)
+    columns = ['loader', 'steady state', 'first pass', 'over the best other']
+    report('loader', f'{what}: median (smallest to largest) of {args.repeats} turns', columns, rows, args, targets, figures=figures)
 
 
 if __name__ == '__main__': main()

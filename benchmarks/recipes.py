@@ -230,7 +230,8 @@ def main():
             print(trial, file=sys.stderr, flush=True)
     trials = [trial for trial in read_record(path) if key_of(trial) in set(keys)]
     columns = ['', 'seeds', 'accuracy %', 'points over the head', 'log loss', 'seconds', 'epochs']
-    report('recipes', 'Ways to fine-tune: means over seeds, each with a split of its own; seconds are medians', columns, list(table(trials)), args)
+    title = 'Ways to fine-tune: means over seeds, each with a split of its own; seconds are medians'
+    report('recipes', title, columns, list(table(trials)), args)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Which image backbone should I fine-tune, and what will it cost me?"""
 import os
+import warnings
 
 # GNU OpenMP's threads spin for milliseconds after each parallel loop, and take a core from the threads that make the next batch.
 # It reads how long when torch is imported; what the user has set stays.
@@ -7,6 +8,10 @@ if 'OMP_WAIT_POLICY' not in os.environ: os.environ.setdefault('GOMP_SPINCOUNT', 
 
 # onnxruntime writes an id of the device into the home folder and sends what it is used for, unless it is told not to when it is imported.
 os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+
+# Two notes of other libraries to their own developers, which would stand as a red box in every notebook.
+warnings.filterwarnings('ignore', message=r'`torch\.jit\.', category=FutureWarning)
+warnings.filterwarnings('ignore', message='IProgress not found')
 
 __all__ = ['audit', 'train', 'compare', 'choose', 'predict']
 

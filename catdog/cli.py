@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'predict', 'doctor', 'main']
+           'export', 'predict', 'serve', 'doctor', 'main']
 
 # %% ../nbs/57_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -381,6 +381,21 @@ def sweep(
     typer.echo(asked.configs[0].runs)
     if states-{'finished'}: raise typer.Exit(1 if states <= {'finished', 'failed'} else 130)
 
+# %% ../nbs/57_cli.ipynb #99d69966
+@app.command()
+def export(
+    run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
+    formats:Annotated[str, typer.Option(help='onnx, onnx-int8 or onnx-fp16; several with commas.')]='onnx',
+    data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
+    candidates:Annotated[bool, typer.Option(help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
+):
+    "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
+    with _plain_errors():
+        from catdog.evaluation.formats import export_run
+        from catdog.training.run import Run
+        typer.echo(export_run(Run(run), out, [name.strip() for name in formats.split(',')], data, candidates, say=_say))
+
 # %% ../nbs/57_cli.ipynb #e37547b4
 def _print_plain(row, least):
     "A row for a person"
@@ -427,6 +442,22 @@ def predict(
             show(row)
     if sum(counts.values()) > 1: _say(summarise_rows(counts, time.monotonic()-start))
     if '' in counts: raise typer.Exit(1)
+
+# %% ../nbs/57_cli.ipynb #4e7c46fc
+@app.command()
+def serve(
+    model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
+    host:Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 is for every machine that can reach this one.')]='127.0.0.1',
+    port:Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')]=8000,
+    api_key:Annotated[str, typer.Option(envvar='CATDOG_API_KEY', help='Key that requests must carry as X-API-Key.', show_default=False)]='',
+    megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
+    seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
+    batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+):
+    "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
+    with _plain_errors():
+        from catdog.deploy.serve import Limits, serve as run_server
+        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
 
 # %% ../nbs/57_cli.ipynb #13b7aa4c
 @app.command()

@@ -49,18 +49,15 @@ def costs(
     found = {'latency': latency(rows), 'size': size_mb(rows), 'macs': rows.macs/1e6, 'training': rows.train_seconds, 'energy': rows.train_wh}
     return pd.DataFrame(found).astype(float)
 
-# %% ../../nbs/50_comparison.choose.ipynb #f3801289
-def _deficits(comparison, share):
-    "Upper and lower bounds of how far each setup (rows) is behind each other (columns), -inf on the diagonal"
+# %% ../../nbs/50_comparison.choose.ipynb #5400a4a6
+def _deficits(comparison, share, upper):
+    "Upper or lower bounds of how far each setup (rows) is behind each other (columns), -inf on the diagonal"
     pairs, place = comparison.pairs, {name: i for i, name in enumerate(comparison.rows.index)}
     first, second = pairs['first'].map(place).to_numpy(int), pairs['second'].map(place).to_numpy(int)
-    found = []
-    for upper in (True, False):
-        table = np.full((len(place),)*2, -np.inf)
-        table[second, first] = difference_bound(pairs, share, upper)
-        table[first, second] = -difference_bound(pairs, share, not upper)
-        found.append(table)
-    return found
+    table = np.full((len(place),)*2, -np.inf)
+    table[second, first] = difference_bound(pairs, share, upper)
+    table[first, second] = -difference_bound(pairs, share, not upper)
+    return table
 
 def behind_best(
     comparison:Comparison,
@@ -69,7 +66,7 @@ def behind_best(
 )->pd.DataFrame:             # By setup: behind, low, high, rival (that holds `high`) and verdict ('good enough', 'worse' or 'open')
     "How far setups are behind the best of the others, and whether that is less than `delta`."
     score, others = comparison.rows.score.to_numpy(), max(1, len(comparison.rows)-1)
-    high, low = _deficits(comparison, share)[0], _deficits(comparison, share/others)[1]
+    high, low = _deficits(comparison, share, True), _deficits(comparison, share/others, False)
     rows = pd.DataFrame(dict(behind=score.max()-score, low=low.max(1), high=high.max(1)), comparison.rows.index)
     rows['rival'] = comparison.rows.index[high.argmax(1)]
     rows['verdict'] = np.select([rows.high <= delta, rows.low > delta], ['good enough', 'worse'], 'open')

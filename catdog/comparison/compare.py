@@ -17,16 +17,19 @@ from ..words import listing, percent, plural
 from .statistics import Tested, accuracy_intervals, compare_pairs, expect_of_best, indistinguishable_groups
 from .gather import METRICS, tested_runs
 
-# %% ../../nbs/49_comparison.compare.ipynb #776d6e71
+# %% ../../nbs/49_comparison.compare.ipynb #35089b55
 MEANS = ['raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature',
     'calibration_error_after']
 MEDIANS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
     'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb']
 
-def _with_bounds(rows, tested, name):
-    "Rows with a score of `tested` and the interval of each setup alone"
-    bounds = accuracy_intervals(tested)
-    return rows.assign(**{name: tested.accuracy, f'{name}_low': bounds.low, f'{name}_high': bounds.high})
+def _with_bounds(rows, tested):
+    "Rows with accuracy and score, and the interval of each setup alone"
+    of_accuracy = tested if tested.metric == 'accuracy' else replace(tested, score=None, metric='accuracy')
+    for name, part in dict(accuracy=of_accuracy, score=tested).items():
+        if name == 'accuracy' or part is not of_accuracy: bounds = accuracy_intervals(part)
+        rows = rows.assign(**{name: part.accuracy, f'{name}_low': bounds.low, f'{name}_high': bounds.high})
+    return rows.assign(seed_spread=of_accuracy.seed_spread)
 
 def setup_rows(
     runs:pd.DataFrame,       # As `read_runs` makes it
@@ -37,8 +40,7 @@ def setup_rows(
     rows = pd.concat([groups[['arch', 'weights', 'recipe', 'image_size', 'train_photos', 'reviewed', 'folds']].first(), groups.size().rename('runs'),
         groups.seed.nunique().rename('seeds'), numbers[MEANS].mean(), numbers[MEDIANS].median()], axis=1)
     rows['machine'] = groups.machine.agg(lambda m: '; '.join(sorted(set(m))))
-    rows = rows.assign(photos=len(tested.correct), seed_spread=replace(tested, score=None).seed_spread)
-    rows = _with_bounds(_with_bounds(rows, replace(tested, score=None, metric='accuracy'), 'accuracy'), tested, 'score')
+    rows = _with_bounds(rows.assign(photos=len(tested.correct)), tested)
     return rows.sort_values(['score', 'log_loss'], ascending=[False, True], kind='stable')
 
 # %% ../../nbs/49_comparison.compare.ipynb #1a986c40

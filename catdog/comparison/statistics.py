@@ -20,7 +20,7 @@ from scipy import special, stats
 
 from ..evaluation.metrics import wilson_interval
 
-# %% ../../nbs/47_comparison.statistics.ipynb #9762a926
+# %% ../../nbs/47_comparison.statistics.ipynb #b00a970d
 @dataclass(frozen=True)
 class Tested:
     "Runs on test photos: a row a photo, known by its sha256, and a column a run."
@@ -31,6 +31,9 @@ class Tested:
     score:pd.DataFrame|None=None     # What is compared, larger is better, as `correct`; None compares `correct`
     metric:str='accuracy'            # Name of the score
     overlap:float=0.                 # Test photos a training photo where each run has test photos of its own, 0 where all share theirs
+
+    @cached_property
+    def known(self)->dict: return {}         # What has been worked out once
 
     @cached_property
     def setups(self)->list: return list(dict.fromkeys(self.setup))
@@ -89,9 +92,13 @@ def gather_correct(
     table = pd.DataFrame({name: one.astype(float) for name, one in correct.items()})
     return Tested(table, pd.Series(setup).reindex(table.columns), pd.Series(seed).reindex(table.columns), **more)
 
-# %% ../../nbs/47_comparison.statistics.ipynb #a63b0e32
+# %% ../../nbs/47_comparison.statistics.ipynb #e0ccff5b
 def photo_means(tested:Tested)->np.ndarray:   # float (photos, setups), NaN where no run of the setup tested the photo
-    "The score of each setup on each photo, mean over its runs."
+    "The score of each setup on each photo, mean over its runs; worked out once."
+    if 'means' not in tested.known: tested.known['means'] = _photo_means(tested)
+    return tested.known['means']
+
+def _photo_means(tested):
     values = tested.scores.to_numpy()
     belongs = (tested.setup.to_numpy()[:, None] == np.array(tested.setups, object)).astype(float)
     known = ~np.isnan(values)
@@ -156,12 +163,12 @@ def _of_differences(covariance):
     np.fill_diagonal(found, own)
     return np.maximum(found, 0)
 
-# %% ../../nbs/47_comparison.statistics.ipynb #aaea12b4
+# %% ../../nbs/47_comparison.statistics.ipynb #9a120584
 def _seed_parts(tested, codes, groups):
     "For each setup: variance of the runs' means, what of it is photo and seed together, the variance of a single photo's score, and runs"
-    rows = []
+    rows, scores, setup = [], tested.scores.to_numpy(), tested.setup.to_numpy()
     for name in tested.setups:
-        values = tested.scores[tested.of(name)].to_numpy()
+        values = scores[:, setup == name]
         runs = values.shape[1]
         if runs < 2:
             rows.append((0., 0., 1., 1))
@@ -191,7 +198,7 @@ def _shared_spread(tested):
         parts.append(both)
     return Spread(photos, *parts, groups)
 
-# %% ../../nbs/47_comparison.statistics.ipynb #ba17b1be
+# %% ../../nbs/47_comparison.statistics.ipynb #d9b3d105
 def _key_table(tested):
     "Mean score of each setup (columns) in each key (rows), and the covariance by photos of such a mean, averaged over keys"
     codes, _ = _group_codes(tested)
@@ -219,8 +226,9 @@ def _split_spread(tested):
 def spread(
     tested:Tested            # Where runs have test photos of their own: setups with runs for the same keys
 )->Spread:
-    "How far chance may have moved accuracies and differences."
-    return _shared_spread(tested) if tested.same_photos else _split_spread(tested)
+    "How far chance may have moved accuracies and differences; worked out once."
+    if 'spread' not in tested.known: tested.known['spread'] = _shared_spread(tested) if tested.same_photos else _split_spread(tested)
+    return tested.known['spread']
 
 # %% ../../nbs/47_comparison.statistics.ipynb #147468ad
 def tango_variance(
@@ -241,13 +249,14 @@ def tango_p_value(
     "How probable so large a difference is if the true one is `margin` (one-sided)."
     return stats.norm.sf(((wins-losses)/photos-margin)/np.sqrt(np.maximum(tango_variance(wins, losses, photos, margin), 1e-300)))
 
-# %% ../../nbs/47_comparison.statistics.ipynb #c59daaef
-def _squared_error(pairs, margin):
-    "Variance of each difference if the true one is `margin`"
-    if pairs.wins.isna().all(): return pairs.standard_error.to_numpy()**2
-    counted = tango_variance(pairs.wins.to_numpy(), pairs.losses.to_numpy(), pairs.effective.to_numpy(), margin)+pairs.of_runs.to_numpy()
-    least = np.abs(margin)*(1-np.abs(margin))/pairs.groups.to_numpy()
-    return np.where(pairs.wins.isna(), pairs.standard_error.to_numpy()**2, np.maximum(counted, least))
+# %% ../../nbs/47_comparison.statistics.ipynb #e60c1ade
+_COUNTS = ('difference', 'standard_error', 'degrees', 'of_runs', 'wins', 'losses', 'effective', 'groups')
+
+def _squared_error(columns, margin):
+    "Variance of each difference if the true one is `margin`; `columns` are arrays"
+    counted = tango_variance(columns['wins'], columns['losses'], columns['effective'], margin)+columns['of_runs']
+    least = np.abs(margin)*(1-np.abs(margin))/columns['groups']
+    return np.maximum(counted, least)
 
 def difference_bound(
     pairs:pd.DataFrame,      # As `compare_pairs` makes it
@@ -255,13 +264,13 @@ def difference_bound(
     upper:bool=True          # The upper bound, or the lower
 )->np.ndarray:               # One a pair
     "How large, or how small, each difference may be."
-    difference, side = pairs.difference.to_numpy(), 1 if upper else -1
-    quantile = stats.t.isf(share, pairs.degrees.to_numpy())
-    if pairs.wins.isna().all(): return difference+side*quantile*pairs.standard_error.to_numpy()
+    columns, side = {name: pairs[name].to_numpy(float) for name in _COUNTS}, 1 if upper else -1
+    difference, quantile = columns['difference'], stats.t.isf(share, columns['degrees'])
+    if np.isnan(columns['wins']).any(): return difference+side*quantile*columns['standard_error']
     near, far = difference.copy(), np.full(len(pairs), float(side))
     for _ in range(40):
         middle = (near+far)/2
-        inside = np.abs(middle-difference) <= quantile*np.sqrt(_squared_error(pairs, middle))
+        inside = np.abs(middle-difference) <= quantile*np.sqrt(_squared_error(columns, middle))
         near, far = np.where(inside, middle, near), np.where(inside, far, middle)
     return far
 

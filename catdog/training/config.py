@@ -8,7 +8,7 @@ __all__ = ['Channels', 'plain_value', 'Settings', 'PhotoSettings', 'LearningSett
            'make_config', 'whole_address', 'without_secret', 'config_from_notebook']
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
-import difflib, functools, os, re
+import ast, difflib, functools, os, re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -328,10 +328,19 @@ def without_secret(
     return text.replace(given, public_address(given)) if given else text
 
 # %% ../../nbs/24_training.config.ipynb #44fe1afc
+def _assigned_names(source):
+    "Names that a cell of parameters assigns; none where it does anything else"
+    try: lines = ast.parse(source).body
+    except SyntaxError: return []
+    plain = [node for node in lines if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    return [node.targets[0].id for node in plain] if len(plain) == len(lines) else []
+
 def config_from_notebook(
-    namespace:dict,          # The notebook's `globals()`, after its parameters
-    before:set               # The names in it before them
+    namespace:dict           # The notebook's `globals()`; IPython keeps in it, as `In`, the cells that were run
 )->RunConfig:
     "The settings a notebook's parameters give. ConfigError for a name that is no parameter, or a value that cannot be used."
-    names = {name for name in set(namespace)-set(before) if not name.startswith('_') and not name.startswith('PAPERMILL_')}
-    return make_config(**{name: namespace[name] for name in sorted(names)})
+    names = set()
+    for source in namespace.get('In', []):
+        assigned = _assigned_names(source)
+        if source.startswith('# Parameters') or RunConfig.model_fields.keys() & set(assigned): names |= set(assigned)
+    return make_config(**{name: namespace[name] for name in sorted(names) if name in namespace})

@@ -59,6 +59,9 @@ class TimingsRecord(_Part):
     prepare_seconds:float|None = None
     head_seconds:float|None = None   # To solve the head
     head_saved:float|None = None     # Seconds that cached features saved
+    head_right:float|None = None     # Share of training photos that the head is right on held out
+    head_temperature:float|None = None   # What its logits were divided by before tuning
+    tuning:str|None = None           # Why fine-tuning was left out
     fit_seconds:float|None = None
     train_seconds:float|None = None  # All of it, as if nothing had been cached
     train_images_per_second:float|None = None
