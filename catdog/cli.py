@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'serve', 'main']
+           'export', 'predict', 'serve', 'doctor', 'main']
 
 # %% ../nbs/57_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -462,6 +462,25 @@ def serve(
     with _plain_errors():
         from catdog.deploy.serve import Limits, serve as run_server
         run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
+
+# %% ../nbs/57_cli.ipynb #13b7aa4c
+@app.command()
+def doctor(
+    device:Annotated[str, typer.Option(help="'auto', or a torch device such as 'cuda:1'.")]='auto',
+    as_json:Annotated[bool, typer.Option('--json', help='The findings as JSON.')]=False,
+):
+    "Try on this machine all that a training does. Exit status 1 if anything came out wrong."
+    from dataclasses import asdict
+    findings = []
+    with _plain_errors():
+        from catdog.doctor import describe_machine, examine
+        machine = describe_machine()
+        if not as_json: typer.echo(machine)
+        for finding in examine(device):
+            findings.append(finding)
+            if not as_json: typer.echo(finding)
+    if as_json: typer.echo(json.dumps(dict(machine=machine, findings=[asdict(finding) for finding in findings]), indent=1))
+    if any(finding.state == 'failed' for finding in findings): raise typer.Exit(1)
 
 # %% ../nbs/57_cli.ipynb #a8d523fe
 def _is_train(line):

@@ -27,8 +27,8 @@ from torch import nn
 from ..errors import ConfigError, DataError
 from ..files import public_address
 from ..words import duration, percent
-from ..device import (compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory, largest_batch,
-    pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
+from ..device import (compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory,
+    largest_batch, pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
 from ..photos.preprocessing import Preprocessing
 from ..photos.catalogue import assign_folds, catalogue_for, describe_catalogue, photos_id
 from ..batches.loading import make_loaders, train_shape
