@@ -48,7 +48,9 @@ def test_train_again_says_it_is_finished(runs, pets):
     assert done.returncode == 0 and 'finished already' in done.stderr and 'accuracy' in done.stderr
 
 
-MISTAKES = [('--archh', 'resnet18', '--arch'), ('--arch', 'resnet81', "'resnet18'"), ('--epochs', '0', 'epochs'), ('--data', 'no/where', 'no/where')]
+MISTAKES = [
+    ('--archh', 'resnet18', '--arch'), ('--arch', 'resnet81', "'resnet18'"), ('--epochs', '0', 'epochs'), ('--data', 'no/where', 'no/where'),
+]
 
 
 @pytest.mark.parametrize('option, value, text', MISTAKES)

@@ -35,7 +35,7 @@ def wait_for(condition, seconds=120):
 
 @pytest.mark.parametrize('arguments, text', [
     (['archh=resnet18,vgg11'], "there is no parameter 'archh'; did you mean 'arch'?"),
-    (['arch=resnet18,resnet81', 'seed=0,1'], "arch = 'resnet81' is no backbone of timm's; did you mean 'resnet18'"),
+    (['arch=resnet18,resnet81', 'seed=0,1'], "did you mean 'resnet18'"),
     (['data=no/where'], "data = 'no/where' is no folder"),
     (['hydra/launcher=slrm'], 'submitit_slurm'),
 ])
@@ -136,7 +136,7 @@ def test_a_dead_worker_of_ray_is_replaced(tmp_path, pets):
     command = [str(c) for c in (BIN/'catdog', 'sweep', *settings(data=pets, runs=runs, epochs=60), 'hydra/launcher=ray')]
     sweep = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(runs.glob('*/history.csv')))
-    [papermill] = [p for p in processes_of(runs) if 'papermill' in p.cmdline()]
+    papermill = next(p for p in processes_of(runs) if 'papermill' in p.cmdline())
     papermill.parent().kill()
     _, told = sweep.communicate(timeout=240)
     assert sweep.returncode == 0 and '1 finished' in told, told

@@ -48,7 +48,7 @@ def test_metadata_is_that_of_settings_ini(wheel):
     assert notebooks | files <= set(names)
     assert metadata['License-Expression'] == settings['DEFAULT']['license']
     assert not [n for n in names if n.startswith(('nbs/', 'tests/'))]
-    for field, key in (('Name', 'name'), ('Version', 'version'), ('Summary', 'description')): assert metadata[field] == settings['DEFAULT'][key]
+    for field, key in dict(Name='name', Version='version', Summary='description').items(): assert metadata[field] == settings['DEFAULT'][key]
     required = {line.strip() for line in settings['DEFAULT']['requirements'].splitlines()}
     assert required == {r for r in metadata.get_all('Requires-Dist') if 'extra ==' not in r}
 
