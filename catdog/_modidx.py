@@ -2135,6 +2135,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'catdog/training/finetune.py'),
                                           'catdog.training.finetune._describe': ( 'training.finetune.html#_describe',
                                                                                   'catdog/training/finetune.py'),
+                                          'catdog.training.finetune._describe_start': ( 'training.finetune.html#_describe_start',
+                                                                                        'catdog/training/finetune.py'),
                                           'catdog.training.finetune._end_diverged': ( 'training.finetune.html#_end_diverged',
                                                                                       'catdog/training/finetune.py'),
                                           'catdog.training.finetune._finish_training': ( 'training.finetune.html#_finish_training',

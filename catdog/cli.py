@@ -229,7 +229,8 @@ def _train_signature():
 def _goes_on(run):
     "What the same command would do with a run that was interrupted"
     import csv
-    if not (run.folder/'checkpoint').is_dir() or not (run.folder/'history.csv').exists(): return f'the same command starts {run.folder} again'
+    begun = (run.folder/'checkpoint').is_dir() and (run.folder/'history.csv').exists()
+    if not begun: return f'the same command starts {run.folder} again'
     rows = list(csv.DictReader((run.folder/'history.csv').read_text().splitlines()))
     epoch = int(float(rows[-1]['epoch']))+1 if rows else 1
     return f'the same command goes on with {run.folder} from epoch {epoch}'
@@ -290,6 +291,8 @@ def evaluate(
     if failed: raise typer.Exit(1)
 
 # %% ../nbs/57_cli.ipynb #4ff09685
+_DELTA = 'Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.'
+
 def _say_next(text): _say(f'next: {text}')
 
 @app.command()
@@ -299,7 +302,7 @@ def compare(
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
-    delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
+    delta:Annotated[Optional[float], typer.Option(help=_DELTA)]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     photos:Annotated[bool, typer.Option('--photos', help='Put the photos of the mistakes into the page (mind their licence).')]=False,
@@ -308,7 +311,8 @@ def compare(
     from catdog import door
     with _plain_errors():
         limits = dict(max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, metric=metric)
-        door.run_notebook('compare', out/'compare.ipynb', dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits))
+        given = dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits)
+        door.run_notebook('compare', out/'compare.ipynb', given)
     choice = json.loads((out/'choice.json').read_text())
     _say(_wrapped(choice['reason']))
     if choice['chosen']: _say_next(f'catdog choose {runs} --max-ms 15, or open the report')
@@ -320,7 +324,7 @@ def choose(
     runs:Annotated[str, typer.Argument(help='Folder of run folders, or the address of one in a bucket (s3://...).')]='runs',
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take, from JPEG bytes to a label.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
-    delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
+    delta:Annotated[Optional[float], typer.Option(help=_DELTA)]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,

@@ -140,6 +140,7 @@ def _remove_stub(out, made):
     out.unlink(missing_ok=True)
     if made and not any(out.parent.iterdir()): out.parent.rmdir()
 
+# %% ../nbs/56_door.ipynb #053dfc68
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
