@@ -49,7 +49,7 @@ def find_issues(
     found = pd.DataFrame({name: lab.issues[f'is_{name}_issue'].to_numpy(bool) for name in ISSUES}, good.index)
     return catalogue.join(found.reindex(catalogue.index, fill_value=False))
 
-# %% ../../nbs/16_photos.card.ipynb #d5d8b835
+# %% ../../nbs/16_photos.card.ipynb #aa95b45e
 def _properties(good):
     "What is known of a photo without looking at what it shows"
     return {'width and height': good[['width', 'height']], 'width over height': (good.width/good.height).to_frame(),
@@ -57,6 +57,7 @@ def _properties(good):
 
 def _suffix(path): return Path(path).suffix.lower()
 
+# %% ../../nbs/16_photos.card.ipynb #9491ff02
 def _alone(values, label):
     "Balanced accuracy of a small tree on photos held out"
     from sklearn.metrics import balanced_accuracy_score

@@ -202,7 +202,7 @@ def _read_sides(sides, folders, reading):
         reading.rows = [(path, label, '') for path, label, _ in reading.rows]
         reading.said.append('only train/ has class folders: photos to choose by and to test on are drawn from it')
 
-# %% ../../nbs/14_photos.sources.ipynb #0aa86bb6
+# %% ../../nbs/14_photos.sources.ipynb #d63d0e81
 def _read_parts(folders, names, reading):
     "Class folders that lie in each of several parts"
     uppers = listing([f'{folder.name}/' for folder in folders], 5)
@@ -216,7 +216,8 @@ def _read_parts(folders, names, reading):
         return reading.said.append(f'classes are {uppers}, of which {listing(sorted(chosen))} is read, not {rest}')
     for folder in folders:
         for inner in _useful(folder): reading.take(inner, inner.name)
-    reading.said.append(f'each of {uppers} holds {listing(sorted(names), 5)}: these are the classes, and the upper folders parts of one set')
+    classes = listing(sorted(names), 5)
+    reading.said.append(f'each of {uppers} holds {classes}: these are the classes, and the upper folders parts of one set')
 
 def _read_classes(folders, reading):
     "Each folder is a class"
@@ -520,14 +521,15 @@ def _write_part(part, split, folder, name, progress):
         rows.append((path.as_posix(), names[row[label]], split_name(split)))
     return rows
 
-# %% ../../nbs/14_photos.sources.ipynb #2bca09f0
+# %% ../../nbs/14_photos.sources.ipynb #65c95d0e
 def _fetch_into(target, plain, sha256, progress):
     "Fetch an archive, or all files under a prefix, into a folder of the cache"
     path = urlsplit(plain).path
     if not is_archive(path):
         if not plain.startswith('http'): return fetch_prefix(plain, target, progress)
         formats = ', '.join(ARCHIVES)
-        raise DataError(f'{public_address(plain)} is no archive ({formats}), and the photos of a web folder cannot be listed: pack them into one')
+        advice = 'and the photos of a web folder cannot be listed: pack them into one'
+        raise DataError(f'{public_address(plain)} is no archive ({formats}), {advice}')
     archive = cache_folder()/'downloads'/f'{target.name}{"".join(Path(path).suffixes[-2:])}'
     download(plain, archive, sha256=sha256, progress=progress)
     try:
@@ -599,7 +601,7 @@ def _find_sample():
     folder = cache_folder()/f'sample-{SAMPLE_SIZE}-{SAMPLE_SEED}-1'
     return folder if folder.exists() else draw_sample(folder, SAMPLE_SIZE, SAMPLE_SEED)
 
-# %% ../../nbs/14_photos.sources.ipynb #9a4e302d
+# %% ../../nbs/14_photos.sources.ipynb #1d619c17
 def find_photos(
     data:str|Path,           # As `RunConfig.data`: a folder, 'folder/{label}.{id}.jpg', a list, an archive, a URL, 'sample' or another name
     progress:bool=False,     # Show progress bars while something is fetched
@@ -628,9 +630,10 @@ def _no_source(data, path):
     near = [str(path.parent/name) if name in siblings else name for name in near]
     hint = f'; did you mean {near[0]!r}?' if near else ''
     known, where = ', '.join(SOURCES), f'{Path.cwd().name}/'
-    return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) nor a folder or list that exists (looked from {where}){hint}'
+    there = f'nor a folder or list that exists (looked from {where}){hint}'
+    return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) {there}'
 
-# %% ../../nbs/14_photos.sources.ipynb #5d88f7dd
+# %% ../../nbs/14_photos.sources.ipynb #acfc48bc
 def _check_labels(photos, data):
     "DataError where there is one class, or where one is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
@@ -642,5 +645,6 @@ def _check_labels(photos, data):
         if len(names) < 2: continue
         sides = [set(part.split[part.label == name]) for name in names]
         alike = listing(map(repr, names))
-        if not set.intersection(*sides): raise DataError(f'{alike} in {data} differ by capitals only and are never on one side: give them one name')
+        slip = f'{alike} in {data} differ by capitals only and are never on one side'
+        if not set.intersection(*sides): raise DataError(f'{slip}: give them one name')
         photos.attrs['said'] = [*photos.attrs.get('said', []), f'{alike} differ by capitals only, and are {len(names)} classes']
