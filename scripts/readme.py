@@ -1,4 +1,4 @@
-"""README.md from nbs/index.ipynb: `python scripts/readme.py` writes it, `--check` exits with 1 where it is out of date."""
+"""README.md from nbs/index.ipynb, with its figure from results.ipynb; with `--check`, exits with 1 where they are out of date."""
 import re
 import sys
 from pathlib import Path
@@ -17,7 +17,17 @@ def readme():
     return re.sub(r'\]\((?!https?:|#)', '](nbs/', text).strip()+'\n'
 
 
+def figure():
+    "Accuracy against cost as results.ipynb shows it, alone: on white, in colours that need no page around them"
+    notebook = nbformat.read(ROOT/'nbs'/'results.ipynb', as_version=4)
+    pages = [output.data.get('text/html', '') for cell in notebook.cells for output in cell.get('outputs', []) if 'data' in output]
+    page = next(page for page in pages if 'aria-label="Accuracy against cost' in page)
+    drawn = re.search(r'<svg.*?</svg>', page, re.S)[0]
+    drawn = re.sub(r'var\([^,()]*, *([^)]*)\)', r'\1', drawn).replace('currentColor', '#24292f')
+    return drawn.replace('<svg ', '<svg style="background: #ffffff" ', 1)+'\n'
+
+
 if __name__ == '__main__':
-    target = ROOT/'README.md'
-    if '--check' in sys.argv[1:]: sys.exit(target.read_text(encoding='utf-8') != readme())
-    target.write_text(readme(), encoding='utf-8')
+    made = {ROOT/'README.md': readme(), ROOT/'nbs'/'results.svg': figure()}
+    if '--check' in sys.argv[1:]: sys.exit(any(not path.exists() or path.read_text(encoding='utf-8') != text for path, text in made.items()))
+    for path, text in made.items(): path.write_text(text, encoding='utf-8')

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import catdog
 
-from catdog import inspect as looking
+from catdog.photos import workers as looking
 from catdog.photos.decode import MAX_PIXELS
 from catdog.photos.audit import AuditCache, JSON_FIELDS, audit_photos
 
@@ -136,7 +136,7 @@ def test_memory_is_bounded_by_the_limit_not_by_the_claim(tmp_path):
     from catdog.photos.faults import _png
     (tmp_path/'claim.png').write_bytes(_png(100_000, 100_000, 1))
     (tmp_path/'bomb.png').write_bytes(_png(12_000, 12_000, 12_000))
-    code = 'import re, sys\nfrom catdog.inspect import inspect_photo\nfor path in sys.argv[1:]: assert inspect_photo(path)["status"] == "skipped"\nprint(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])'
+    code = 'import re, sys\nfrom catdog.photos.workers import inspect_photo\nfor path in sys.argv[1:]: assert inspect_photo(path)["status"] == "skipped"\nprint(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])'
     done = subprocess.run([sys.executable, '-c', code, tmp_path/'claim.png', tmp_path/'bomb.png'], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 150*1024
 

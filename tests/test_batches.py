@@ -1,6 +1,6 @@
 """Batches: torchvision's distribution, the seed alone, and all that fastai does with a data loader."""
-import fastai.vision.learner   # registers how fastai plots the worst mistakes
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastai.callback.all import CutMix, EarlyStoppingCallback, GradientAccumulation, GradientClip, MixUp, SaveModelCallback
@@ -8,14 +8,16 @@ from fastai.interpret import ClassificationInterpretation
 from fastai.learner import Learner, load_learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
+from fastai.vision.learner import vision_learner   # with it comes how fastai plots the worst mistakes
 from torch import nn
 from torchvision.transforms import v2
 
 from catdog.photos.sample import draw_picture
 from catdog.photos.preprocessing import Preprocessing
 from catdog.photos.catalogue import make_catalogue
-from catdog.batches.augment import Augmentation, augment, draw_numbers
-from catdog.batches.loading import make_loaders
+from catdog.batches.augment import AUGMENTATIONS, Augmentation, ResidentPhotos, augment, draw_numbers
+from catdog.batches.loading import make_loaders, train_shape
+from catdog.batches.packing import pack_photos
 
 SHAPE = Preprocessing(size=32)
 
@@ -32,14 +34,16 @@ class Tiny(nn.Sequential):
     def __init__(self): super().__init__(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 2))
 
 
-def learner(dls, tmp_path, **kwargs): return Learner(dls, Tiny(), loss_func=CrossEntropyLossFlat(), metrics=accuracy, path=tmp_path, **kwargs)
+def learner(dls, tmp_path, **kwargs):
+    return Learner(dls, Tiny(), loss_func=CrossEntropyLossFlat(), metrics=accuracy, path=tmp_path, **kwargs)
 
 
 def test_views_have_torchvisions_statistics():
     photo, n = np.array(draw_picture('cat', 3)), 1500
     ours = augment([photo]*n, SHAPE, draw_numbers(0, 0, range(n)), Augmentation((.35, 1), .2)).float()
     torch.manual_seed(0)
-    transform = v2.Compose([v2.RandomResizedCrop(32, (.35, 1), interpolation=v2.InterpolationMode.BICUBIC, antialias=True), v2.RandomHorizontalFlip(), v2.ColorJitter(.2, .2, .2)])
+    crop = v2.RandomResizedCrop(32, (.35, 1), interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+    transform = v2.Compose([crop, v2.RandomHorizontalFlip(), v2.ColorJitter(.2, .2, .2)])
     image = torch.from_numpy(photo).permute(2, 0, 1)
     theirs = torch.stack([transform(image) for _ in range(n)]).float()
     for ours_is, theirs_is, allowed in (   # levels of 255
@@ -49,6 +53,41 @@ def test_views_have_torchvisions_statistics():
     ): assert (ours_is-theirs_is).abs().max() < allowed
     sharpness = lambda x: (x[..., 1:]-x[..., :-1]).abs().mean().item()
     assert sharpness(ours) == pytest.approx(sharpness(theirs), rel=.03)
+
+
+def normalised(n, size): return torch.empty(n, 3, size, size).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('size', [24, 64, 100])
+@pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
+def test_views_made_on_a_device_are_those_of_the_cpu(catalogue, tmp_path_factory, size, interpolation):
+    shape = Preprocessing(size, interpolation=interpolation)
+    for exact, how in ((False, AUGMENTATIONS['light']), (True, None)):
+        packed = shape if exact else train_shape(shape)
+        pack = pack_photos(catalogue, packed, tmp_path_factory.getbasetemp()/'packs', exact=exact)
+        rows = list(range(0, len(pack), 2))
+        draws = draw_numbers(1, 2, rows)
+        ours, theirs = ResidentPhotos(pack, 'cpu').views(rows, shape, draws, how), normalised(len(rows), size)
+        augment([pack[i] for i in rows], shape, draws, how or 'none', theirs)
+        levels = (ours-theirs).abs()*255*.229
+        assert ours.is_contiguous(memory_format=torch.channels_last)
+        assert levels.max() < (1e-3 if exact else 3.5) and levels.mean() < .15
+
+
+@pytest.mark.parametrize('size', [24, 65, 128])
+@pytest.mark.parametrize('jitter', [0., .2, .9])
+def test_one_pass_gives_what_plain_torch_gives(size, jitter):
+    photos, shape = [np.array(draw_picture(kind, seed)) for kind in ('cat', 'dog') for seed in range(6)], Preprocessing(size)
+    draws = draw_numbers(3, 0, range(12))
+    fused, plain = (augment(photos, shape, draws, Augmentation(jitter=jitter), normalised(12, size), fused) for fused in (True, False))
+    assert 0 <= (fused-plain).abs().max() < 3e-6
+
+
+def test_no_batch_of_one(catalogue, tmp_path_factory):
+    photos = catalogue[catalogue.split == 'train'].iloc[:33]
+    photos = pd.concat([photos, catalogue[catalogue.split != 'train']])
+    loaders = make_loaders(photos, SHAPE, batch_size=32, cache=tmp_path_factory.getbasetemp()/'packs')
+    assert [len(y) for _, y in loaders.train] == [32] and len(loaders.train) == 1
 
 
 def test_the_seed_alone_decides(dls):
@@ -77,7 +116,11 @@ def test_a_broken_pass_does_not_move_the_epoch(dls):
     assert dls.train.epoch == 0
 
 
-@pytest.mark.parametrize('callback', [MixUp, CutMix, lambda: GradientAccumulation(16), GradientClip, SaveModelCallback, EarlyStoppingCallback], ids='mixup cutmix accumulation clip save stop'.split())
+CALLBACKS = dict(mixup=MixUp, cutmix=CutMix, clip=GradientClip, save=SaveModelCallback, stop=EarlyStoppingCallback,
+    accumulation=lambda: GradientAccumulation(16))
+
+
+@pytest.mark.parametrize('callback', CALLBACKS.values(), ids=CALLBACKS)
 def test_callbacks(dls, tmp_path, callback):
     learn = learner(dls, tmp_path, cbs=[callback()])
     with learn.no_bar(), learn.no_logging(): learn.fit(2, 1e-3)
@@ -102,6 +145,7 @@ def test_predictions_and_test_time_augmentation(dls, tmp_path, catalogue):
 
 def test_shown_found_exported_and_interpreted(dls, tmp_path):
     import matplotlib.pyplot as plt
+    assert callable(vision_learner)
     learn = learner(dls, tmp_path)
     with learn.no_bar(), learn.no_logging():
         assert learn.lr_find(num_it=8, show_plot=False).valley > 0

@@ -37,7 +37,11 @@ def test_choose_says_when_it_cannot_know(runs):
     assert over.returncode == 4 and 'No setup is within the budget' in over.stdout
 
 
-@pytest.mark.parametrize('flags, said', [(('--max-ms', '-5'), 'above 0'), (('--delta', '500'), 'between 0 and 100'), (('--by', 'price'), 'latency, size'), (('--data', 'cars'), 'there are pets')])
+SENSELESS = [(('--max-ms', '-5'), 'above 0'), (('--delta', '500'), 'between 0 and 100'),
+    (('--by', 'price'), 'latency, size'), (('--data', 'cars'), 'there are pets')]
+
+
+@pytest.mark.parametrize('flags, said', SENSELESS)
 def test_choose_refuses_what_makes_no_sense(runs, flags, said):
     done = catdog('choose', runs, *flags)
     assert done.returncode == 2 and said in done.stderr and 'Traceback' not in done.stderr
@@ -55,6 +59,8 @@ def test_unusable_folders_are_named_and_left_out(copies):
     spoil(good, 'other', lambda text: text.replace('"pool": "', '"pool": "x'))
     table = pd.read_parquet(copies/'other'/'predictions.parquet')
     table.assign(sha256='x'+table.sha256).to_parquet(copies/'other'/'predictions.parquet')
+    record = json.loads((copies/'other'/'run.json').read_text())
+    (copies/'other'/'run.json').write_text(json.dumps({**record, 'files': {}}))      # a whole run of other photos, not a damaged one
     (copies/'empty').mkdir()
     done = catdog('choose', copies, '--delta', 50, '--json')
     assert done.returncode in (0, 3), done.stderr
@@ -82,7 +88,8 @@ def test_evaluate_adds_to_a_run(copies, tmp_path):
     done = catdog('evaluate', run, '--also', other, '--robustness', '--limit', 6)
     assert done.returncode == 0, done.stderr
     info = json.loads((run/'run.json').read_text())
-    assert info['also']['other']['photos'] == 10 and len(info['robustness']) == 24
+    [(name, found)] = info['also'].items()
+    assert name.startswith('other ') and found['photos'] == 10 and len(info['robustness']) == 24
     (other/'dog').rename(other/'wolf')
     refused = catdog('evaluate', run, '--also', other)
     assert refused.returncode == 1 and 'the class wolf, which this run does not know' in refused.stderr
@@ -90,9 +97,40 @@ def test_evaluate_adds_to_a_run(copies, tmp_path):
     assert idle.returncode == 2 and 'nothing to do' in idle.stderr
 
 
+def test_other_test_sets_keep_apart(copies, pets, tmp_path):
+    "Photos the run learned from are no test, one class is, and two sets of one name do not overwrite each other"
+    from catdog.evaluation.evaluate import evaluate_folder
+    from catdog.photos.sample import draw_sample
+    from catdog.training.run import Run
+    run = next(copies.glob('baseline*'))
+    with pytest.raises(ValueError, match='no photo that is new'): evaluate_folder(Run(run), also=str(pets))
+    first, second = draw_sample(tmp_path/'1'/'other', n=10, seed=8), draw_sample(tmp_path/'2'/'other', n=6, seed=9)
+    shutil.copy(pets/'cat'/'cat.0.jpg', first/'cat'/'learned-from.jpg')
+    for folder in (first, second, first/'dog'): evaluate_folder(Run(run), also=str(folder))
+    also = json.loads((run/'run.json').read_text())['also']
+    counts = sorted((name.split()[0], found['photos'], found['seen']) for name, found in also.items())
+    assert counts == [('dog', 5, 0), ('other', 6, 0), ('other', 10, 1)]
+    assert len(list(run.glob('also-*.parquet'))) == 3
+    dogs = next(found for name, found in also.items() if name.startswith('dog'))
+    assert dogs['balanced_accuracy'] == dogs['accuracy'] and dogs['roc_auc'] is None
+
+
+@pytest.mark.parametrize('name', ['predictions.parquet', 'model.safetensors', 'model.onnx'])
+def test_damaged_files_are_noticed(copies, name):
+    "A bit that flipped in a file of a run: most parquet readers would not notice"
+    run = next(copies.glob('baseline*'))
+    data = bytearray((run/name).read_bytes())
+    data[len(data)//2] ^= 1
+    (run/name).write_bytes(data)
+    done = catdog('choose', copies, '--json')
+    left = json.loads(done.stdout)['left_out']
+    assert left == {run.name: f'{name} changed after the run had ended: damaged, or of another run'}
+
+
 def test_export_does_without_the_extra(tmp_path, monkeypatch):
     "A run goes on, and its record says what to install"
-    from catdog import evaluate, export
+    from catdog.deploy import export
+    from catdog.evaluation import evaluate
     from catdog.photos.sample import draw_picture
     from catdog.models.backbone import build_model, save_model
     monkeypatch.setattr(export, 'EXTRA', ('a_package_that_is_not_there',))

@@ -38,7 +38,7 @@ def test_train_writes_the_executed_notebook(runs):
     for folder in runs.iterdir():
         notebook = json.loads((folder/'train.ipynb').read_text())
         assert any('injected-parameters' in cell['metadata'].get('tags', []) for cell in notebook['cells'])
-        assert {p.name for p in folder.iterdir()} == {'run.json', 'history.csv', 'predictions.parquet', 'valid_predictions.parquet', 'model.safetensors', 'model.onnx', 'train.ipynb'}
+        assert {p.name for p in folder.iterdir()} == {'run.json', 'history.csv', 'predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx', 'train.ipynb'}
 
 
 def test_train_again_says_it_is_finished(runs, pets):

@@ -4,12 +4,15 @@ import json
 import pytest
 from conftest import SHARED, catdog, options
 
+from catdog.models.weights import PACKAGED, packaged_file
+
 PHOTOS, WEIGHTS = SHARED/'data'/'catdog-2k', SHARED/'weights'
-needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason='the 2,500 photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)')
+needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason='the photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)')
 
 
 def accuracy(tmp_path, **settings):
-    done = catdog('train', *options({**dict(data=PHOTOS, runs=tmp_path, recipe='frozen', image_size=128, train_photos=800), **settings}), timeout=600)
+    common = dict(data=PHOTOS, runs=tmp_path, recipe='frozen', image_size=128, train_photos=800)
+    done = catdog('train', *options({**common, **settings}), timeout=600)
     assert done.returncode == 0, done.stderr
     info = json.loads(next(tmp_path.glob('*/run.json')).read_text())
     assert info['metrics']['photos'] == 500 and info['catalogue']['photos']['test/cat'] == 250
@@ -17,14 +20,18 @@ def accuracy(tmp_path, **settings):
 
 
 @needs_photos
-def test_head_on_the_packages_weights(tmp_path):
-    correct, used = accuracy(tmp_path, arch='tf_efficientnet_lite0')
+@pytest.mark.parametrize('arch', ['tf_efficientnet_lite0', 'tf_efficientnet_lite1', 'tf_efficientnet_lite2'])
+def test_head_on_the_packages_weights(tmp_path, arch):
+    if not packaged_file(arch): pytest.skip(f'{PACKAGED[arch]} is not installed')
+    correct, used = accuracy(tmp_path, arch=arch)
     assert used == 'imagenet' and correct > .965
 
 
 @needs_photos
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason='the ImageNet weights are not beside this checkout (../shared/weights)')
-@pytest.mark.parametrize('arch, settings, least', [('tf_mobilenetv3_small_100', dict(mean='0.5', std='0.5'), .93), ('vgg16', dict(mean='0', std='1', image_size=64), .80)])
+@pytest.mark.parametrize('arch, settings, least', [
+    ('tf_mobilenetv3_small_100', dict(mean='0.5', std='0.5'), .93),
+    ('vgg16', dict(mean='0', std='1', image_size=64), .80)])
 def test_head_on_a_weights_file(tmp_path, arch, settings, least):
     file = WEIGHTS/('vgg16_features.safetensors' if arch == 'vgg16' else f'{arch}.safetensors')
     correct, used = accuracy(tmp_path, arch=arch, weights=file, **settings)

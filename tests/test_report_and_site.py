@@ -62,7 +62,7 @@ def test_site_has_every_notebook(site):
 def test_site_documents_parameters(site, page):
     errors = []
     page.on('pageerror', lambda e: errors.append(str(e)))
-    page.goto(next(site.glob('*quality.html')).as_uri())
+    page.goto(next(site.glob('*metrics.html')).as_uri())
     text = page.inner_text('main')
     assert 'wilson_interval' in text and 'Number of photos classified correctly' in text
     page.goto((site/'index.html').as_uri())

@@ -5,15 +5,39 @@
 # %% auto #0
 __all__ = ['write_example_run']
 
-# %% ../../nbs/46_comparison.example.ipynb #7fcacddb
+# %% ../../nbs/46_comparison.example.ipynb #eb37f14d
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..training.run import Run
+from ..evaluation.metrics import quality
 
-# %% ../../nbs/46_comparison.example.ipynb #2e728eca
+# %% ../../nbs/46_comparison.example.ipynb #05139648
+def _example_predictions(arch, seed, accuracy, photos, first_photo):
+    "Probabilities of cat and dog for a range of photos"
+    rng, place = np.random.default_rng((seed, *arch.encode())), np.arange(photos)
+    ease = np.random.default_rng(1).normal(0, 1, photos)
+    label = np.where(place % 2, 'dog', 'cat')
+    score = 2.2*np.log(accuracy/(1-accuracy))+1.5*ease+rng.normal(0, 1, photos)
+    right = 1/(1+np.exp(-score))
+    p_cat = np.where(label == 'cat', right, 1-right)
+    return pd.DataFrame(dict(sha256=[f'{i:064x}' for i in place], label=label, p_cat=p_cat, p_dog=1-p_cat))[first_photo:]
+
+def _example_record(arch, seed, latency_ms, config):
+    "What run.json says of a made-up run"
+    config = {**dict(arch=arch, data='pets', seed=seed, image_size=96), **config}
+    trained = config.get('train_photos') or 800
+    cost = dict(parameters=int(1e6*latency_ms), macs=int(1e8*latency_ms), latency_ms=latency_ms, latency_p95_ms=1.2*latency_ms)
+    cost.update(images_per_second=1000/latency_ms, peak_memory_mb=300., file_mb=4*latency_ms)
+    name = f"{arch}-{seed}{f'-{trained}' if config.get('train_photos') else ''}"
+    return dict(name=name, status='finished', config=config, resolved=dict(recipe='full', epochs=4, lr=1e-3, augmentation='light'),
+        weights=dict(used='none', source=''), hardware=dict(cpu='an example', cores=2, gpus=[]), versions={'catdog-timm': '0.1.0'},
+        catalogue=dict(id='abc', classes=['cat', 'dog'], photos={'train/cat': trained//2, 'train/dog': trained//2}),
+        timings=dict(train_seconds=.1*trained+5), cost=cost)
+
+# %% ../../nbs/46_comparison.example.ipynb #75b4426f
 def write_example_run(
     runs:str|Path,               # Folder of run folders
     arch:str,
@@ -21,23 +45,13 @@ def write_example_run(
     accuracy:float,              # About; between 0.5 and 1
     latency_ms:float=10.,
     photos:int=200,              # Test photos; the first of the same list for every run
+    first_photo:int=0,           # Where in that list the test begins, for folds
     **changes                    # Fields of run.json to replace or, in `config`, to add
 )->Path:                         # The run folder
     "A made-up finished run, for examples and tests of what is done with many runs."
-    rng = np.random.default_rng((seed, *arch.encode()))
-    ease = np.random.default_rng(1).normal(0, 1, photos)
-    label = np.where(np.arange(photos) % 2, 'dog', 'cat')
-    score = 2.2*np.log(accuracy/(1-accuracy))+ease*1.5+rng.normal(0, 1, photos)
-    right = 1/(1+np.exp(-score))
-    predictions = pd.DataFrame(dict(sha256=[f'{i:064x}' for i in range(photos)], label=label, p_cat=np.where(label == 'cat', right, 1-right)))
-    predictions['p_dog'] = 1-predictions.p_cat
-    config = {**dict(arch=arch, data='pets', seed=seed, image_size=96), **changes.pop('config', {})}
-    subset = config.get('train_photos')
-    record = dict(name=f"{arch}-{seed}{f'-{subset}' if subset else ''}", status='finished', config=config, resolved=dict(recipe='full', epochs=4, lr=1e-3, augmentation='light'),
-        weights=dict(used='none', source=''), catalogue=dict(id='abc', classes=['cat', 'dog'], photos={'train/cat': (subset or 800)//2, 'train/dog': (subset or 800)//2}),
-        hardware=dict(cpu='an example', cores=2, gpus=[]), versions={'catdog-timm': '0.1.0'}, timings=dict(train_seconds=.1*(subset or 800)+5), metrics=dict(photos=photos),
-        cost=dict(parameters=int(1e6*latency_ms), macs=int(1e8*latency_ms), latency_ms=latency_ms, latency_p95_ms=1.2*latency_ms, images_per_second=1000/latency_ms, peak_memory_mb=300., file_mb=4*latency_ms))
+    predictions = _example_predictions(arch, seed, accuracy, photos, first_photo)
+    record = _example_record(arch, seed, latency_ms, changes.pop('config', {}))
     folder = Path(runs)/record['name']
-    Run(folder).update(**{**record, **changes})
+    Run(folder).update(**{**record, 'metrics': quality(predictions), **changes})
     predictions.to_parquet(folder/'predictions.parquet', index=False)
     return folder

@@ -6,7 +6,7 @@
 __all__ = ['EXTRA', 'missing_packages', 'export_model']
 
 # %% ../../nbs/35_deploy.export.ipynb #0ce13fcd
-import contextlib, copy, hashlib, io, json, logging, warnings
+import contextlib, copy, io, json, logging, warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,44 +14,64 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..files import write_atomically
+from ..files import hash_file, write_atomically
 from ..photos.preprocessing import Preprocessing
 
+# %% ../../nbs/35_deploy.export.ipynb #7cb4d716
+class _Graph:
+    "Nodes and constants of an ONNX graph, in the order they are added"
+    def __init__(self): self.nodes, self.constants = [], []
+
+    def constant(self, name, value):
+        from onnx import numpy_helper
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def add(self, kind, inputs, output, **attributes):
+        from onnx import helper
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
 # %% ../../nbs/35_deploy.export.ipynb #57d0643b
-_MODES = {'bilinear': dict(mode='linear'), 'bicubic': dict(mode='cubic', cubic_coeff_a=-.5)}
+_FILTERS = {'bilinear': dict(mode='linear'), 'bicubic': dict(mode='cubic', cubic_coeff_a=-.5)}
+
+def _add_resize(graph, images, shape):
+    "The short side to `shape.short_side`, as `Preprocessing.resize` rounds"
+    count = graph.add('Slice', ['given', graph.constant('place_0', np.int64([0])), graph.constant('place_1', np.int64([1]))], 'count')
+    sides = graph.add('Slice', ['given', 'place_1', graph.constant('place_3', np.int64([3]))], 'sides')
+    shorter = graph.add('ReduceMin', [sides], 'shorter', keepdims=1)
+    scaled = graph.add('Mul', [sides, graph.constant('short_side', np.int64([shape.short_side]))], 'scaled')
+    wanted = graph.add('Div', [scaled, shorter], 'wanted')
+    sizes = graph.add('Concat', [count, graph.constant('channels', np.int64([3])), wanted], 'sizes', axis=0)
+    how = dict(antialias=1, exclude_outside=1, coordinate_transformation_mode='half_pixel', **_FILTERS[shape.interpolation])
+    return graph.add('Resize', [images, '', '', sizes], 'resized', **how)
+
+def _add_crop(graph, images, shape):
+    "The centre, as `Preprocessing.crop` rounds"
+    from onnx import TensorProto
+    now = graph.add('Shape', [images], 'now')
+    sides = graph.add('Slice', [now, graph.constant('place_2', np.int64([2])), graph.constant('place_4', np.int64([4]))], 'now_sides')
+    spare = graph.add('Sub', [sides, graph.constant('size', np.int64([shape.size]))], 'spare')
+    as_float = graph.add('Cast', [spare], 'spare_float', to=TensorProto.FLOAT)
+    halved = graph.add('Mul', [as_float, graph.constant('half', np.float32([.5]))], 'halved')
+    start = graph.add('Cast', [graph.add('Round', [halved], 'rounded')], 'start', to=TensorProto.INT64)
+    stop = graph.add('Add', [start, 'size'], 'stop')
+    return graph.add('Slice', [images, start, stop, graph.constant('axes', np.int64([2, 3]))], 'pixels')
 
 def _preprocessing_graph(shape, opset):
-    "uint8 photo (height, width, 3) -> uint8 pixels (1, 3, size, size), as an ONNX model"
-    from onnx import TensorProto, checker, helper, numpy_helper
-    constants, nodes = {}, []
-    def constant(name, value): constants[name] = numpy_helper.from_array(np.asarray(value), name); return name
-    def node(kind, inputs, output, **attributes): nodes.append(helper.make_node(kind, inputs, [output], **attributes)); return output
-    node('Transpose', ['photo'], 'planes', perm=[2, 0, 1])
-    image = node('Unsqueeze', ['planes', constant('first', np.int64([0]))], 'image')
-    if shape.interpolation in _MODES:
-        sides = node('Slice', [node('Shape', ['photo'], 'given'), constant('from', np.int64([0])), constant('to', np.int64([2]))], 'sides')
-        shorter = node('ReduceMin', [sides], 'shorter', keepdims=1)
-        wanted = node('Div', [node('Mul', [sides, constant('short', np.int64([shape.short_side]))], 'scaled'), shorter], 'wanted')
-        sizes = node('Concat', [constant('planes_of_one', np.int64([1, 3])), wanted], 'sizes', axis=0)
-        image = node('Resize', [image, '', '', sizes], 'resized', antialias=1, exclude_outside=1, coordinate_transformation_mode='half_pixel', **_MODES[shape.interpolation])
-    sides = node('Slice', [node('Shape', [image], 'now'), constant('row', np.int64([2])), constant('end', np.int64([4]))], 'now_sides')
-    spare = node('Cast', [node('Sub', [sides, constant('size', np.int64([shape.size]))], 'spare')], 'spare_float', to=TensorProto.FLOAT)
-    start = node('Cast', [node('Round', [node('Mul', [spare, constant('half', np.float32([.5]))], 'half_spare')], 'rounded')], 'start', to=TensorProto.INT64)
-    node('Slice', [image, start, node('Add', [start, 'size'], 'stop'), constant('axes', np.int64([2, 3]))], 'pixels')
-    graph = helper.make_graph(nodes, 'preprocessing', [helper.make_tensor_value_info('photo', TensorProto.UINT8, ['height', 'width', 3])],
-        [helper.make_tensor_value_info('pixels', TensorProto.UINT8, [1, 3, shape.size, shape.size])], list(constants.values()))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', opset)])
+    "uint8 photos (n, height, width, 3) to uint8 pixels (n, 3, size, size), as an ONNX model"
+    from onnx import TensorProto, checker, helper
+    graph = _Graph()
+    graph.add('Shape', ['photos'], 'given')
+    images = graph.add('Transpose', ['photos'], 'planes', perm=[0, 3, 1, 2])
+    if shape.interpolation in _FILTERS: images = _add_resize(graph, images, shape)
+    _add_crop(graph, images, shape)
+    taken = helper.make_tensor_value_info('photos', TensorProto.UINT8, ['n', 'height', 'width', 3])
+    given = helper.make_tensor_value_info('pixels', TensorProto.UINT8, ['n', 3, shape.size, shape.size])
+    whole = helper.make_graph(graph.nodes, 'preprocessing', [taken], [given], graph.constants)
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid('', opset)])
     checker.check_model(model)
     return model
-
-class _Normalised(nn.Module):
-    "uint8 pixels to probabilities"
-    def __init__(self, model, shape):
-        super().__init__()
-        self.model = model
-        for name in ('mean', 'std'): self.register_buffer(name, torch.tensor(getattr(shape, name)).view(1, 3, 1, 1))
-
-    def forward(self, pixels): return self.model((pixels.float()/255-self.mean)/self.std).softmax(1)
 
 # %% ../../nbs/35_deploy.export.ipynb #7605df4e
 EXTRA = ('onnx', 'onnxscript', 'onnxruntime')
@@ -60,40 +80,72 @@ def missing_packages()->list[str]:   # Empty where everything is there
     "What export needs and is not installed."
     return [name for name in EXTRA if not find_spec(name)]
 
-def _network_graph(model, shape):
-    "The network as an ONNX model, exported by torch without its chatter"
-    network = _Normalised(copy.deepcopy(model).cpu().float().eval(), shape).to(memory_format=torch.contiguous_format).eval()
-    level = logging.root.manager.disable
+@contextlib.contextmanager
+def _silence():
+    "torch's exporter without its chatter"
+    level, out, err = logging.root.manager.disable, io.StringIO(), io.StringIO()
+    logging.disable(logging.CRITICAL)
     try:
-        logging.disable(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             warnings.simplefilter('ignore')
-            program = torch.onnx.export(network, (torch.zeros(1, 3, shape.size, shape.size, dtype=torch.uint8),), input_names=['pixels'], output_names=['probabilities'], dynamo=True, verbose=False)
-            return program.model_proto
+            yield
     finally: logging.disable(level)
 
+# %% ../../nbs/35_deploy.export.ipynb #6a70c05d
+class _Normalised(nn.Module):
+    "uint8 pixels (n, 3, size, size) to probabilities"
+    def __init__(self, model, shape):
+        super().__init__()
+        self.model = model
+        for name in ('mean', 'std'): self.register_buffer(name, torch.tensor(getattr(shape, name)).view(1, 3, 1, 1))
+
+    def forward(self, pixels): return self.model((pixels.float()/255-self.mean)/self.std).softmax(1)
+
+def _network_graph(model, shape):
+    "The network as an ONNX model"
+    network = _Normalised(copy.deepcopy(model).cpu().float().eval(), shape).to(memory_format=torch.contiguous_format).eval()
+    how = dict(input_names=['pixels'], output_names=['probabilities'], dynamo=True, verbose=False)
+    photos = torch.zeros(2, 3, shape.size, shape.size, dtype=torch.uint8)
+    with _silence(), torch.no_grad():
+        try: return torch.onnx.export(network, (photos,), dynamic_shapes=({0: torch.export.Dim('n')},), **how).model_proto
+        except Exception: return torch.onnx.export(network, (photos[:1],), **how).model_proto
+
+# %% ../../nbs/35_deploy.export.ipynb #a515f6bd
+def _names(model):
+    "All that an ONNX graph names"
+    names = {constant.name for constant in model.graph.initializer}
+    for node in model.graph.node: names |= {node.name, *node.output}
+    return names-{''}
+
+def _join(preprocessing, network):
+    "Two graphs as one"
+    from onnx import compose
+    preprocessing.ir_version = network.ir_version
+    prefix = 'network_' if _names(preprocessing) & _names(network) else ''
+    return compose.merge_models(preprocessing, network, io_map=[('pixels', 'pixels')], prefix2=prefix)
+
+def _describe_error(error):
+    "The first line of an error, with its kind"
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+# %% ../../nbs/35_deploy.export.ipynb #bec21b38
 def export_model(
     path:str|Path,               # The .onnx file to write
     model:nn.Module,
     shape:Preprocessing,
     classes:list[str],           # Names of the outputs, in order
-    weights:str|Path|None=None   # File of the same weights, whose hash the artefact then carries
+    weights:str|Path|None=None,  # File of the same weights, whose hash the artefact then carries
+    **facts                      # JSON values to carry beside: arch, run, temperature, licence
 )->Path:                         # `path`
-    "Write a network with its preprocessing and class names as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
+    "Write a network as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
     if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install 'catdog-timm[deploy]'")
-    from onnx import compose, helper
+    from onnx import helper
     try: network = _network_graph(model, shape)
-    except Exception as error: raise ValueError(f'torch cannot export this network: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ""}') from None
+    except Exception as error: raise ValueError(f'torch cannot export this network: {_describe_error(error)}') from None
     opset = next(o.version for o in network.opset_import if o.domain == '')
-    preprocessing = _preprocessing_graph(shape, opset)
-    preprocessing.ir_version = network.ir_version
-    whole = compose.merge_models(preprocessing, network, io_map=[('pixels', 'pixels')], prefix1='', prefix2='network_' if _clash(preprocessing, network) else '')
-    about = dict(format=1, classes=list(classes), preprocessing=shape.to_dict(), resize_inside=shape.interpolation in _MODES, weights_sha256=hashlib.sha256(Path(weights).read_bytes()).hexdigest() if weights else None)
+    whole = _join(_preprocessing_graph(shape, opset), network)
+    about = dict(format=2, classes=list(classes), preprocessing=shape.to_dict(), resize_inside=shape.interpolation in _FILTERS,
+        weights_sha256=hash_file(weights) if weights else None, **facts)
     helper.set_model_props(whole, {'catdog': json.dumps(about)})
     write_atomically(path, whole.SerializeToString())
     return Path(path)
-
-def _clash(first, second):
-    "Whether two graphs share names beside the joint"
-    names = lambda m: {n for node in m.graph.node for n in node.output} | {i.name for i in m.graph.initializer} | {node.name for node in m.graph.node if node.name}
-    return bool(names(first) & names(second))

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['wilson_interval', 'predictions_table', 'take_apart', 'is_correct', 'reliability', 'calibration_error', 'brier_score',
-           'with_temperature', 'fit_temperature', 'quality', 'calibration', 'photo_traits', 'subgroup_accuracy']
+           'with_temperature', 'fit_temperature', 'quality', 'calibration', 'sure_threshold', 'photo_traits',
+           'subgroup_accuracy']
 
 # %% ../../nbs/36_evaluation.metrics.ipynb #22ffd436
 import math
@@ -13,8 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, log_loss, roc_auc_score
+from scipy.stats import binom, rankdata
+from sklearn.metrics import confusion_matrix, f1_score, log_loss, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
+
+from ..words import listing
 
 # %% ../../nbs/36_evaluation.metrics.ipynb #2898eeae
 def wilson_interval(
@@ -42,9 +46,10 @@ def take_apart(
 )->tuple[list[str], np.ndarray, np.ndarray]:   # Class names, float (n, classes) probabilities, and int (n,) the true class of each
     "Predictions as arrays."
     classes = [c.removeprefix('p_') for c in predictions if c.startswith('p_')]
-    if len(classes) < 2 or not {'sha256', 'label'} <= set(predictions): raise ValueError(f"predictions need the columns sha256, label and p_CLASS for each class; these have {', '.join(map(str, predictions.columns))}")
+    if len(classes) < 2 or not {'sha256', 'label'} <= set(predictions):
+        raise ValueError(f'predictions need the columns sha256, label and p_CLASS for each class; these have {listing(predictions.columns)}')
     unknown = set(predictions.label)-set(classes)
-    if unknown: raise ValueError(f"the label {min(unknown)!r} is none of the classes predicted: {', '.join(classes)}")
+    if unknown: raise ValueError(f'the label {min(unknown)!r} is none of the classes predicted: {listing(classes)}')
     return classes, predictions[[f'p_{c}' for c in classes]].to_numpy(float), pd.Index(classes).get_indexer(predictions.label)
 
 def is_correct(
@@ -56,21 +61,23 @@ def is_correct(
     return correct[~correct.index.duplicated()]
 
 # %% ../../nbs/36_evaluation.metrics.ipynb #55b79a0b
+def _bin_row(correct, confidence, bounds):
+    "A row of `reliability`: the photos whose confidence lies within the bounds"
+    low, high = wilson_interval(int(correct.sum()), len(correct))
+    means = dict(confidence=float(confidence.mean()), accuracy=float(correct.mean()))
+    return dict(low=bounds[0], high=bounds[1], photos=len(correct), **means, accuracy_low=low, accuracy_high=high)
+
 def reliability(
     predictions:pd.DataFrame,    # As `predictions_table` makes it
     bins:int=10                  # Bins of equal width over the confidence from 0 to 1
-)->pd.DataFrame:                 # Columns low, high, photos, confidence, accuracy, accuracy_low and accuracy_high; bins without photos are left out
-    "How often the likeliest class is right, by how sure the network is of it."
+)->pd.DataFrame:                 # Columns low, high, photos, confidence, accuracy, accuracy_low and accuracy_high
+    "How often the likeliest class is right, by how sure the network is of it; bins without photos are left out."
     _, probabilities, labels = take_apart(predictions)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     place = np.clip(np.ceil(confidence*bins).astype(int)-1, 0, bins-1)
-    rows = []
-    for i in np.unique(place):
-        inside = place == i
-        low, high = wilson_interval(correct[inside].sum(), inside.sum())
-        rows.append(dict(low=i/bins, high=(i+1)/bins, photos=int(inside.sum()), confidence=float(confidence[inside].mean()), accuracy=float(correct[inside].mean()), accuracy_low=low, accuracy_high=high))
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_bin_row(correct[place == i], confidence[place == i], (i/bins, (i+1)/bins)) for i in np.unique(place)])
 
+# %% ../../nbs/36_evaluation.metrics.ipynb #3b00771a
 def calibration_error(
     predictions:pd.DataFrame,
     bins:int=15                  # As in Guo et al.
@@ -105,32 +112,63 @@ def fit_temperature(
     loss = lambda log_t: -log_softmax(logs/math.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean()
     return math.exp(minimize_scalar(loss, bounds=(math.log(.05), math.log(20)), method='bounded', options=dict(xatol=1e-6)).x)
 
+# %% ../../nbs/36_evaluation.metrics.ipynb #77fd34b5
+def _class_scores(labels, guess, n_classes):
+    "Balanced accuracy (mean recall) and macro F1, over the classes that the labels have"
+    present = np.unique(labels)
+    recalls = [float((guess[labels == c] == c).mean()) for c in present]
+    f1 = f1_score(labels, guess, labels=present, average='macro', zero_division=0)
+    confusion = confusion_matrix(labels, guess, labels=range(n_classes))
+    return dict(balanced_accuracy=float(np.mean(recalls)), f1=float(f1), confusion=confusion.tolist())
+
+def _roc_auc(labels, probabilities):
+    "Area under the ROC curve, one class against the rest where there are several; None where a class is missing"
+    if len(np.unique(labels)) < probabilities.shape[1]: return None
+    if probabilities.shape[1] == 2: return float(roc_auc_score(labels, probabilities[:, 1]))
+    return float(roc_auc_score(labels, probabilities, multi_class='ovr'))
+
 # %% ../../nbs/36_evaluation.metrics.ipynb #1d7971b1
 def quality(
     predictions:pd.DataFrame     # As `predictions_table` makes it
-)->dict:                         # photos, correct, accuracy with its interval, balanced_accuracy, f1 (mean over classes), roc_auc (None where a class is missing), log_loss, brier, calibration_error, confusion (rows: labels)
+)->dict:                         # photos, correct, accuracy with its interval, all scores above, log_loss, and confusion (rows: labels)
     "How good the probabilities of a test are."
     classes, probabilities, labels = take_apart(predictions)
-    guess, names = probabilities.argmax(1), list(range(len(classes)))
-    total, correct = len(labels), int((guess == labels).sum())
+    guess, total = probabilities.argmax(1), len(labels)
+    correct = int((guess == labels).sum())
     low, high = wilson_interval(correct, total)
-    present = len(set(labels)) == len(classes)
-    auc = (roc_auc_score(labels, probabilities[:, 1]) if len(classes) == 2 else roc_auc_score(labels, probabilities, multi_class='ovr')) if present else None
     return dict(photos=total, correct=correct, accuracy=correct/total, accuracy_low=low, accuracy_high=high,
-        balanced_accuracy=float(balanced_accuracy_score(labels, guess)) if present else correct/total, f1=float(f1_score(labels, guess, labels=names, average='macro', zero_division=0)),
-        roc_auc=None if auc is None else float(auc), log_loss=float(log_loss(labels, probabilities, labels=names)),
-        brier=brier_score(predictions), calibration_error=calibration_error(predictions), confusion=confusion_matrix(labels, guess, labels=names).tolist())
+        **_class_scores(labels, guess, len(classes)), roc_auc=_roc_auc(labels, probabilities),
+        log_loss=float(log_loss(labels, probabilities, labels=range(len(classes)))),
+        brier=brier_score(predictions), calibration_error=calibration_error(predictions))
 
+# %% ../../nbs/36_evaluation.metrics.ipynb #98d4d34a
 def calibration(
     valid:pd.DataFrame,          # Predictions of the validation photos
     test:pd.DataFrame            # Predictions of the test photos
 )->dict:                         # temperature; log_loss, brier and calibration_error of the test after it; reliability before and after
     "What a temperature fitted on validation does to the test."
     temperature = fit_temperature(valid)
-    mended = with_temperature(test, temperature)
-    after = quality(mended)
+    calibrated = with_temperature(test, temperature)
+    after = quality(calibrated)
     return dict(temperature=temperature, **{name: after[name] for name in ('log_loss', 'brier', 'calibration_error')},
-        reliability=reliability(test).to_dict('records'), reliability_after=reliability(mended).to_dict('records'))
+        reliability=reliability(test).to_dict('records'), reliability_after=reliability(calibrated).to_dict('records'))
+
+# %% ../../nbs/36_evaluation.metrics.ipynb #2655ba13
+def sure_threshold(
+    valid:pd.DataFrame,          # Predictions of photos that were not trained on
+    precision:float,             # Share of the answers that must be right, between 0 and 1
+    error_rate:float=.1          # How often the promise may be false
+)->float|None:                   # Least confidence of a sure answer; None where these photos cannot show it
+    "From which confidence on answers are right that often."
+    _, probabilities, labels = take_apart(valid)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    found = None
+    for threshold in np.quantile(confidence, np.linspace(.95, 0, 20)):
+        sure = confidence >= threshold
+        right, total = int(correct[sure].sum()), int(sure.sum())
+        if right < total and binom.sf(right-1, total, precision) > error_rate: break
+        if precision**total <= error_rate or right < total: found = float(threshold)
+    return found
 
 # %% ../../nbs/36_evaluation.metrics.ipynb #3873a443
 def photo_traits(
@@ -146,19 +184,27 @@ def photo_traits(
     traits = pd.DataFrame(rows, index=photos.sha256.to_numpy())
     return traits.assign(short_side=photos[['width', 'height']].min(axis=1).to_numpy())[['short_side', 'brightness', 'sharpness']]
 
+# %% ../../nbs/36_evaluation.metrics.ipynb #c8e0c272
+def _thirds(values, groups):
+    "int: the group of each value, from the lowest up, equal values together"
+    share = (rankdata(values)-.5)/len(values)      # equal values have one rank, the middle of theirs
+    return np.minimum((share*groups).astype(int), groups-1)
+
+def _subgroup_row(correct, values):
+    "Accuracy of one group"
+    low, high = wilson_interval(int(correct.sum()), len(correct))
+    place = dict(low=float(values.min()), high=float(values.max()), photos=len(correct))
+    return dict(**place, accuracy=float(correct.mean()), accuracy_low=low, accuracy_high=high)
+
 def subgroup_accuracy(
     correct:pd.Series,           # bool, by sha256
     traits:pd.DataFrame,         # As `photo_traits` makes it
-    groups:int=3                 # Groups of about the same number of photos
-)->dict[str, list[dict]]:        # For each trait, from low to high: low, high, photos, accuracy, accuracy_low and accuracy_high
+    groups:int=3                 # Groups of about the same number of photos; fewer where many photos are alike
+)->dict[str, list[dict]]:        # For each trait that differs: low, high, photos, accuracy, accuracy_low and accuracy_high
     "Accuracy on the lowest to the highest third of each trait."
-    found = {}
-    traits = traits[~traits.index.duplicated()].loc[correct.index]
+    found, traits = {}, traits[~traits.index.duplicated()].loc[correct.index]
     for name in traits:
-        place = pd.qcut(traits[name].rank(method='first'), min(groups, len(traits)), labels=False)
-        found[name] = []
-        for i in range(place.max()+1):
-            inside = traits.index[place == i]
-            low, high = wilson_interval(int(correct[inside].sum()), len(inside))
-            found[name].append(dict(low=float(traits[name][inside].min()), high=float(traits[name][inside].max()), photos=len(inside), accuracy=float(correct[inside].mean()), accuracy_low=low, accuracy_high=high))
+        place = _thirds(traits[name].to_numpy(), groups)
+        rows = [_subgroup_row(correct[place == i], traits[name][place == i]) for i in np.unique(place)]
+        if len(rows) > 1: found[name] = rows
     return found

@@ -11,8 +11,10 @@ from timm.models import register_model
 from torch import nn
 
 # %% ../../nbs/20_models.baseline.ipynb #db3b8928
-def _conv(inputs, outputs, stride=1): return nn.Sequential(
-    nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+def _conv(inputs, outputs, stride=1):
+    "A convolution with its norm and ReLU"
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 # %% ../../nbs/20_models.baseline.ipynb #72826c2d
 class BaselineCNN(nn.Module):
@@ -25,10 +27,11 @@ class BaselineCNN(nn.Module):
         **kwargs                     # timm's other arguments, not used
     ):
         super().__init__()
-        self.num_classes, self.num_features, self.head_hidden_size, self.drop_rate = num_classes, widths[-1], widths[-1], drop_rate
+        self.num_classes, self.drop_rate = num_classes, drop_rate
+        self.num_features = self.head_hidden_size = widths[-1]
         self.stem = _conv(in_chans, widths[0], stride=2)
-        self.stages = nn.Sequential(*[nn.Sequential(_conv(inputs, outputs), nn.MaxPool2d(2)) for inputs, outputs in zip(widths, widths[1:])],
-                                    _conv(widths[-1], widths[-1]))
+        stages = [nn.Sequential(_conv(inputs, outputs), nn.MaxPool2d(2)) for inputs, outputs in zip(widths, widths[1:])]
+        self.stages = nn.Sequential(*stages, _conv(widths[-1], widths[-1]))
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(widths[-1], num_classes) if num_classes else nn.Identity()
 

@@ -20,31 +20,58 @@ def _bytes(image, format='JPEG', **options):
     image.save(file, format, **options)
     return file.getvalue()
 
+def _png_part(kind, data):
+    "A part of a PNG: length, kind, content and checksum"
+    return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
+
 def _png(width, height, rows):
     "A black 1-bit PNG that claims a size and holds some rows"
-    def chunk(kind, data): return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
     pack = zlib.compressobj(9)
     pixels = b''.join(pack.compress(bytes(1+(width+7)//8)) for _ in range(rows))+pack.flush()
-    return b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 1, 0, 0, 0, 0))+chunk(b'IDAT', pixels)+chunk(b'IEND', b'')
+    header = _png_part(b'IHDR', struct.pack('>IIBBBBB', width, height, 1, 0, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n'+header+_png_part(b'IDAT', pixels)+_png_part(b'IEND', b'')
 
-def _damaged(data, rng):
+# %% ../../nbs/06_photos.faults.ipynb #8d0bd22b
+def _corrupt(image, rng):
     "A JPEG with a hole of noise in its scan"
+    data = _bytes(image)
     start = len(data)*2//3
     return data[:start]+b'\xff\x3a'+rng.bytes(400)+data[start+402:]
 
+def _damaged_png(image, rng):
+    "A PNG with one changed byte among its pixels"
+    data = bytearray(_bytes(image, 'PNG'))
+    data[len(data)//2] ^= 0x10
+    return bytes(data)
+
+def _stray_bytes(image, rng): return _bytes(image)[:-2]+bytes(200)+b'\xff\xd9'
+
+# %% ../../nbs/06_photos.faults.ipynb #eb3449e6
+def _fixed(data):
+    "A fault that is the same whatever the picture"
+    def make(image, rng): return data() if callable(data) else data
+    return make
+
+def _cut(length):
+    "A JPEG without its last bytes"
+    def make(image, rng): return _bytes(image)[:-length]
+    return make
+
+def _bomb(): return _png(12_000, 12_000, 12_000)
+
 BROKEN = {  # Fault, and file name ending, status, reason and content, for a drawn picture and a random generator
-    'zero bytes': ('.jpg', 'skipped', 'zero bytes', lambda image, rng: b''),
-    'web page': ('.jpg', 'skipped', 'not an image', lambda image, rng: b'<!DOCTYPE html><html><title>404 Not Found</title></html>'),
-    'text file': ('.txt', 'skipped', 'not an image', lambda image, rng: b'downloaded in 2013\n'),
-    'truncated': ('.jpg', 'skipped', 'truncated', lambda image, rng: _bytes(image)[:-2000]),
-    'corrupt': ('.jpg', 'skipped', 'corrupt scan data', lambda image, rng: _damaged(_bytes(image), rng)),
-    'decompression bomb': ('.png', 'skipped', 'decompression bomb', lambda image, rng: _png(12_000, 12_000, 12_000)),
-    'absurd header': ('.png', 'skipped', 'absurd header', lambda image, rng: _png(100_000, 100_000, 1)),
+    'zero bytes': ('.jpg', 'skipped', 'zero bytes', _fixed(b'')),
+    'web page': ('.jpg', 'skipped', 'not an image', _fixed(b'<!DOCTYPE html><html><title>404 Not Found</title></html>')),
+    'text file': ('.txt', 'skipped', 'not an image', _fixed(b'downloaded in 2013\n')),
+    'truncated': ('.jpg', 'skipped', 'truncated', _cut(2000)),
+    'corrupt': ('.jpg', 'skipped', 'corrupt scan data', _corrupt),
+    'damaged PNG': ('.png', 'skipped', 'corrupt scan data', _damaged_png),
+    'decompression bomb': ('.png', 'skipped', 'decompression bomb', _fixed(_bomb)),
+    'absurd header': ('.png', 'skipped', 'absurd header', _fixed(_png(100_000, 100_000, 1))),
     'too small': ('.jpg', 'skipped', 'too small', lambda image, rng: _bytes(image.resize((9, 7)))),
-    'unsupported': ('.heic', 'skipped', 'unsupported', lambda image, rng: b'\0\0\0\x18ftypheic\0\0\0\0mif1heic'+rng.bytes(500)),
-    'no end marker': ('.jpg', 'repaired', 'missing end marker added', lambda image, rng: _bytes(image)[:-2]),
-    'stray bytes': ('.jpg', 'repaired', 'corrupt scan data mended', lambda image, rng: _bytes(image)[:-2]+bytes(200)+b'\xff\xd9'),
-}
+    'unsupported': ('.jxl', 'skipped', 'unsupported', lambda image, rng: b'\xff\x0a'+rng.bytes(500)),
+    'no end marker': ('.jpg', 'repaired', 'missing end marker added', _cut(2)),
+    'stray bytes': ('.jpg', 'repaired', 'corrupt scan data repaired', _stray_bytes)}
 
 # %% ../../nbs/06_photos.faults.ipynb #7ef94343
 def _sideways(image, rng):
@@ -52,64 +79,93 @@ def _sideways(image, rng):
     exif[0x0112] = 6
     return _bytes(image, exif=exif, quality=90)
 
-def _see_through(image, rng):
-    palette = image.quantize(64)
-    return _bytes(palette, 'PNG', transparency=0)
+def _see_through(image, rng): return _bytes(image.quantize(64), 'PNG', transparency=0)
+
+def _animated(image, rng):
+    frames = [image.rotate(angle).quantize(64) for angle in (9, 18)]
+    return _bytes(image.quantize(64), 'GIF', save_all=True, append_images=frames)
+
+# %% ../../nbs/06_photos.faults.ipynb #315f7a01
+def _sixteen_bits(image, rng): return _bytes(Image.fromarray(np.asarray(image.convert('L')).astype(np.uint16)*257), 'PNG')
+
+def _in_mode(mode):
+    "A JPEG in another mode of Pillow"
+    def make(image, rng): return _bytes(image.convert(mode))
+    return make
 
 ODD = {  # Fault, and file name ending, note and content
     'orientation': ('.jpg', 'EXIF orientation 6 applied', _sideways),
-    'CMYK': ('.jpg', 'CMYK', lambda image, rng: _bytes(image.convert('CMYK'))),
-    '16-bit': ('.png', '16-bit', lambda image, rng: _bytes(Image.fromarray(np.asarray(image.convert('L')).astype(np.uint16)*257), 'PNG')),
+    'CMYK': ('.jpg', 'CMYK', _in_mode('CMYK')),
+    '16-bit': ('.png', '16-bit', _sixteen_bits),
     'palette': ('.png', 'palette; transparency on white', _see_through),
-    'grey': ('.jpg', 'grey', lambda image, rng: _bytes(image.convert('L'))),
-    'animated': ('.gif', 'palette; first frame of several', lambda image, rng: _bytes(image.quantize(64), 'GIF', save_all=True, append_images=[image.rotate(9).quantize(64), image.rotate(18).quantize(64)])),
-    'wrong extension': ('.jpg', 'PNG named .jpg', lambda image, rng: _bytes(image, 'PNG')),
-}
+    'grey': ('.jpg', 'grey', _in_mode('L')),
+    'animated': ('.gif', 'palette; first frame of several', _animated),
+    'wrong extension': ('.jpg', 'PNG named .jpg', lambda image, rng: _bytes(image, 'PNG'))}
 
-# %% ../../nbs/06_photos.faults.ipynb #e0f513dd
+# %% ../../nbs/06_photos.faults.ipynb #a69e61e7
+def _blurry(image): return draw_picture('cat', 32).filter(ImageFilter.GaussianBlur(14))
+
 POOR = {  # Issue, as cleanvision names it, and what makes a picture have it
     'dark': lambda image: image.point(lambda v: v//24),
     'light': lambda image: image.point(lambda v: 255-(255-v)//40),
-    'blurry': lambda image: draw_picture('cat', 32).filter(ImageFilter.GaussianBlur(14)),   # cleanvision calls a blurred picture blurry only where its contrast is high
+    'blurry': _blurry,
     'odd_aspect_ratio': lambda image: image.resize((image.width*3, max(16, image.height//6))),
-    'low_information': lambda image: Image.new('RGB', image.size, (120, 130, 125)),
-}
+    'low_information': lambda image: Image.new('RGB', image.size, (120, 130, 125))}
 HIDDEN = {'Thumbs.db': b'\xd0\xcf\x11\xe0', '.DS_Store': b'\0\0\0\1Bud1', '._cat.jpg': b'\0\5\26\7'}
 
+# %% ../../nbs/06_photos.faults.ipynb #c07eb8b5
+class _Planter:
+    "Writes faulty files into the class folders of a sample, cats and dogs in turn, and keeps a list of them"
+    def __init__(self, folder, seed):
+        self.folder, self.seed, self.planted, self.rng = Path(folder), seed, [], np.random.default_rng(seed)
+
+    def picture(self, label): return draw_picture(label, (self.seed, 10**6+len(self.planted)))
+
+    def plant(self, label, name, fault, data, status='ok', reason='', note='', original=''):
+        (self.folder/label/name).write_bytes(data)
+        self.planted.append(dict(path=f'{label}/{name}', fault=fault, status=status, reason=reason, note=note, original=original))
+
+    def plant_kinds(self):
+        "One file of each of `BROKEN`, `ODD` and `POOR`, and the hidden ones"
+        for i, (fault, (suffix, status, reason, make)) in enumerate(BROKEN.items()):
+            label = ('cat', 'dog')[i%2]
+            self.plant(label, f"{label}.{fault.replace(' ', '-')}{suffix}", fault, make(self.picture(label), self.rng), status, reason)
+        for i, (fault, (suffix, note, make)) in enumerate(ODD.items()):
+            label = ('dog', 'cat')[i%2]
+            self.plant(label, f"{label}.{fault.replace(' ', '-')}{suffix}", fault, make(self.picture(label), self.rng), note=note)
+        for i, (issue, make) in enumerate(POOR.items()):
+            label = ('cat', 'dog')[i%2]
+            self.plant(label, f"{label}.{issue.replace('_', '-')}.jpg", issue, _bytes(make(self.picture(label)), quality=90))
+        for i, (name, data) in enumerate(HIDDEN.items()): self.plant(('cat', 'dog')[i%2], name, 'hidden', data, status='')
+
+    def plant_copies(self):
+        "A copy, a smaller one, and one under the other label"
+        photo = (self.folder/'cat'/'cat.0.jpg').read_bytes()
+        image = Image.open(self.folder/'dog'/'dog.0.jpg')
+        near = _bytes(image.resize((image.width*3//4, image.height*3//4)), quality=70)
+        self.plant('cat', 'cat.copy.jpg', 'copy', photo, original='cat/cat.0.jpg')
+        self.plant('dog', 'dog.near-copy.jpg', 'near copy', near, original='dog/dog.0.jpg')
+        self.plant('dog', 'dog.copy-of-a-cat.jpg', 'copy under another label', photo, original='cat/cat.0.jpg')
+
+    def plant_wrong_labels(self, n):
+        "Pictures of one animal in the other's folder"
+        for i in range(n):
+            label, other = (('cat', 'dog'), ('dog', 'cat'))[i%2]
+            self.plant(label, f'{label}.{10**6+i}.jpg', 'wrong label', _bytes(self.picture(other), quality=85))
+
+# %% ../../nbs/06_photos.faults.ipynb #e0f513dd
 def plant_faults(
     folder:str|Path,         # As `draw_sample` makes it
     seed:int=42,             # The same seed plants the same faults
     mislabelled:int=4        # Pictures of one animal put into the other's folder
 )->list[dict]:               # One a planted file: path in `folder`, fault, status, reason and note as an audit must find them, and original
     "Add faulty, odd and copied files to a sample, and list them in its `faults.csv`."
-    folder, planted = Path(folder), []
-    rng = np.random.default_rng(seed)
-    picture = lambda label: draw_picture(label, (seed, 10**6+len(planted)))
-
-    def plant(label, name, fault, data, status='ok', reason='', note='', original=''):
-        (folder/label/name).write_bytes(data)
-        planted.append(dict(path=f'{label}/{name}', fault=fault, status=status, reason=reason, note=note, original=original))
-
-    for i, (fault, (suffix, status, reason, make)) in enumerate(BROKEN.items()):
-        label = ('cat', 'dog')[i%2]
-        plant(label, f"{label}.{fault.replace(' ', '-')}{suffix}", fault, make(picture(label), rng), status, reason)
-    for i, (fault, (suffix, note, make)) in enumerate(ODD.items()):
-        label = ('dog', 'cat')[i%2]
-        plant(label, f"{label}.{fault.replace(' ', '-')}{suffix}", fault, make(picture(label), rng), note=note)
-    for i, (issue, make) in enumerate(POOR.items()):
-        label = ('cat', 'dog')[i%2]
-        plant(label, f"{label}.{issue.replace('_', '-')}.jpg", issue, _bytes(make(picture(label)), quality=90))
-    for i, (name, data) in enumerate(HIDDEN.items()): plant(('cat', 'dog')[i%2], name, 'hidden', data, status='')
-    photo = (folder/'cat'/'cat.0.jpg').read_bytes()
-    image = Image.open(io.BytesIO((folder/'dog'/'dog.0.jpg').read_bytes()))
-    plant('cat', 'cat.copy.jpg', 'copy', photo, original='cat/cat.0.jpg')
-    plant('dog', 'dog.near-copy.jpg', 'near copy', _bytes(image.resize((image.width*3//4, image.height*3//4)), quality=70), original='dog/dog.0.jpg')
-    plant('dog', 'dog.copy-of-a-cat.jpg', 'copy under another label', photo, original='cat/cat.0.jpg')
-    for i in range(mislabelled):
-        label, other = (('cat', 'dog'), ('dog', 'cat'))[i%2]
-        plant(label, f'{label}.{10**6+i}.jpg', 'wrong label', _bytes(picture(other), quality=85))
-    with open(folder/'faults.csv', 'w', newline='') as file:
-        table = csv.DictWriter(file, planted[0])
+    planter = _Planter(folder, seed)
+    planter.plant_kinds()
+    planter.plant_copies()
+    planter.plant_wrong_labels(mislabelled)
+    with open(planter.folder/'faults.csv', 'w', newline='') as file:
+        table = csv.DictWriter(file, planter.planted[0])
         table.writeheader()
-        table.writerows(planted)
-    return planted
+        table.writerows(planter.planted)
+    return planter.planted

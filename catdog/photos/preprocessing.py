@@ -7,15 +7,29 @@ __all__ = ['RESAMPLING', 'Preprocessing']
 
 # %% ../../nbs/08_photos.preprocessing.ipynb #5f431c84
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from PIL import Image
 
-# %% ../../nbs/08_photos.preprocessing.ipynb #9c2dcc8e
+# %% ../../nbs/08_photos.preprocessing.ipynb #80aa7c3d
 RESAMPLING = {'nearest': Image.Resampling.NEAREST, 'bilinear': Image.Resampling.BILINEAR,
               'bicubic': Image.Resampling.BICUBIC, 'lanczos': Image.Resampling.LANCZOS}
 
+# %% ../../nbs/08_photos.preprocessing.ipynb #b2711976
+def _is_number(value): return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+def _are_three(values): return isinstance(values, (list, tuple)) and len(values) == 3 and all(_is_number(value) for value in values)
+
+def _check_setting(name, value):
+    "ValueError where a setting cannot have this value"
+    if name == 'size': fits = _is_number(value) and isinstance(value, int) and 1 <= value <= 8192
+    elif name == 'crop_pct': fits = _is_number(value) and .05 <= value <= 1
+    elif name == 'interpolation': fits = value in list(RESAMPLING)
+    else: fits = _are_three(value) and (name == 'mean' or min(value) > 0)
+    if not fits: raise ValueError(f'{name} = {str(value)[:60]} cannot be used for preprocessing')
+
+# %% ../../nbs/08_photos.preprocessing.ipynb #9c2dcc8e
 @dataclass(frozen=True)
 class Preprocessing:
     "How a photo becomes a network's input."
@@ -54,5 +68,16 @@ class Preprocessing:
         return np.ascontiguousarray(((pixels-np.float32(self.mean))/np.float32(self.std)).transpose(2, 0, 1))
 
     def to_dict(self)->dict:
-        "As plain JSON values; `Preprocessing(**d)` reads them back."
+        "As plain JSON values; `Preprocessing.from_dict` reads them back."
         return {**asdict(self), 'mean': list(self.mean), 'std': list(self.std)}
+
+    @classmethod
+    def from_dict(cls,
+        values:dict              # As `to_dict` gives it; what is missing takes its default
+    )->'Preprocessing':
+        "Read back from plain JSON values. ValueError names the one that cannot be."
+        if not isinstance(values, dict): raise ValueError(f'preprocessing is no table of settings but {str(values)[:60]!r}')
+        unknown = set(values)-{field.name for field in fields(cls)}
+        if unknown: raise ValueError(f'preprocessing has no setting {min(map(str, unknown))!r}')
+        for name, value in values.items(): _check_setting(name, value)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -6,7 +6,7 @@
 __all__ = ['FUR', 'POSES', 'COLLARS', 'draw_picture', 'draw_sample', 'picture_grid']
 
 # %% ../../nbs/05_photos.sample.ipynb #6f5bcae0
-import math, os, shutil, tempfile
+import math, os
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ..machine import usable_cores
+from ..files import making
+from ..machine import end_with, usable_cores
 
 # %% ../../nbs/05_photos.sample.ipynb #408029da
 @lru_cache
@@ -100,7 +101,9 @@ class _Canvas:
         region += alpha*(paint*shade[..., None]-region)
 
 # %% ../../nbs/05_photos.sample.ipynb #ce646978
-FUR = np.array([(38,34,33),(96,92,92),(150,146,144),(214,208,200),(240,234,224),(196,122,58),(226,172,104),(120,80,50),(84,58,42),(168,120,82)], np.float32)
+FUR = np.array([
+    (38, 34, 33), (96, 92, 92), (150, 146, 144), (214, 208, 200), (240, 234, 224),
+    (196, 122, 58), (226, 172, 104), (120, 80, 50), (84, 58, 42), (168, 120, 82)], np.float32)
 
 class _Coat:
     "Fur colour as a function of the place: solid, tabby or brindle stripes, patches, or a gradient"
@@ -167,7 +170,10 @@ def _cat_head(animal, gaze):
         base, tip = side*spread, (side*(spread+rng.uniform(.08, .28)), -.55-ear)
         animal.put(_smooth([(base-.42, -.5), (base-.2, -.85), tip, (base+.24, -.75), (base+.42, -.3)], 6), coat.ear)
         animal.put(_smooth([(base-.2, -.6), (tip[0]*.98, tip[1]+.22), (base+.2, -.5)], 6), (206, 140, 130), .3, .05, 0, .02, .8)
-    animal.put(_smooth([(0, -.82), (.6*wide, -.68), (.98*wide, -.1), (.86*wide, .38), (.4, .74), (0, .8), (-.4, .74), (-.86*wide, .38), (-.98*wide, -.1), (-.6*wide, -.68)]))
+    outline = [
+        (0, -.82), (.6*wide, -.68), (.98*wide, -.1), (.86*wide, .38), (.4, .74), (0, .8), (-.4, .74), (-.86*wide, .38),
+        (-.98*wide, -.1), (-.6*wide, -.68)]
+    animal.put(_smooth(outline))
     if coat.kind == 'stripes':
         for x in (-.22, 0, .22): animal.line([(x*.8, -.36), (x*1.2, -.72)], [.05, .02], coat.marks, .7)
     muzzle = coat.pale if rng.random() < .75 else coat.base*1.05
@@ -181,7 +187,8 @@ def _cat_head(animal, gaze):
     for side in (-1, 1):
         animal.line([(gaze, .35), (gaze+side*.05, .47), (gaze+side*.2, .5)], [.022, .012], (60, 40, 40), .8)
         for k in (-.16, 0., .14):
-            animal.line([(gaze+side*.3, .38+k*.4), (gaze+side*.8, .32+k), (gaze+side*rng.uniform(1.15, 1.45), .4+2.2*k)], [.014, .006], (245, 245, 240), .75)
+            points = [(gaze+side*.3, .38+k*.4), (gaze+side*.8, .32+k), (gaze+side*rng.uniform(1.15, 1.45), .4+2.2*k)]
+            animal.line(points, [.014, .006], (245, 245, 240), .75)
 
 # %% ../../nbs/05_photos.sample.ipynb #c6027c1a
 def _dog_head(animal, gaze):
@@ -193,29 +200,41 @@ def _dog_head(animal, gaze):
     def draw_ears():
         for side in (-1, 1):
             x = side*wide
-            if ears == 'floppy': shape = [(x*.62, -.82), (x*1.05, -.72), (x*1.38, -.1*size), (x*1.3, .55*size), (x*1.0, .62*size), (x*.86, .05)]
+            if ears == 'floppy':
+                shape = [(x*.62, -.82), (x*1.05, -.72), (x*1.38, -.1*size), (x*1.3, .55*size), (x*1.0, .62*size), (x*.86, .05)]
             elif ears == 'pricked': shape = [(x*.3, -.7), (x*.55, -1.2), (x*.85, -1.5*size-.1), (x*1.08, -1.0), (x*1.02, -.35)]
             else: shape = [(x*.35, -.8), (x*.7, -1.15), (x*1.25, -.95), (x*1.5, -.4*size), (x*1.15, -.55), (x*.9, -.35)]
             animal.put(_smooth(shape, 8), coat.ear)
-            if ears == 'pricked': animal.put(_smooth([(x*.5, -.75), (x*.82, -1.3*size), (x*.95, -.6)], 6), (150, 104, 96), .3, .05, 0, .02, .7)
+            if ears == 'pricked':
+                outline = [(x*.5, -.75), (x*.82, -1.3*size), (x*.95, -.6)]
+                animal.put(_smooth(outline, 6), (150, 104, 96), .3, .05, 0, .02, .7)
     if ears == 'pricked': draw_ears()
-    animal.put(_smooth([(0, -.92), (.62*wide, -.82), (wide, -.3), (.9*wide, .25), (.62*wide, .62), (.4, .95*long), (0, 1.02*long), (-.4, .95*long), (-.62*wide, .62), (-.9*wide, .25), (-wide, -.3), (-.62*wide, -.82)]))
-    if rng.random() < .35: animal.put(_smooth([(-.12, -.9), (.12, -.9), (.16, -.2), (.3, .3), (-.3, .3), (-.16, -.2)]), (236, 230, 222), .2, .06, 1.5)
+    outline = [
+        (0, -.92), (.62*wide, -.82), (wide, -.3), (.9*wide, .25), (.62*wide, .62), (.4, .95*long), (0, 1.02*long),
+        (-.4, .95*long), (-.62*wide, .62), (-.9*wide, .25), (-wide, -.3), (-.62*wide, -.82)]
+    animal.put(_smooth(outline))
+    if rng.random() < .35:
+        outline = [(-.12, -.9), (.12, -.9), (.16, -.2), (.3, .3), (-.3, .3), (-.16, -.2)]
+        animal.put(_smooth(outline), (236, 230, 222), .2, .06, 1.5)
     if ears != 'pricked': draw_ears()
     muzzle = coat.pale if rng.random() < .55 else coat.base*rng.choice([.55, 1.05])
     drop, girth = rng.uniform(.42, .58)*long, rng.uniform(.38, .52)
     if rng.random() < .45:
-        animal.put(_smooth([(gaze-.17, drop+.2), (gaze+.17, drop+.2), (gaze+.15, drop+.62), (gaze, drop+.74), (gaze-.15, drop+.62)], 6), (214, 104, 112), .5, 0, 0, 0)
+        outline = [(gaze-.17, drop+.2), (gaze+.17, drop+.2), (gaze+.15, drop+.62), (gaze, drop+.74), (gaze-.15, drop+.62)]
+        animal.put(_smooth(outline, 6), (214, 104, 112), .5, 0, 0, 0)
     animal.put(_ellipse(gaze, drop, girth, .44), muzzle, .75, .05, 1)
     iris = (86, 54, 30) if rng.random() < .85 else (120, 160, 196)
     eye = rng.uniform(.115, .16)
     for side in (-1, 1):
         if coat.kind == 'patches' and rng.random() < .4: animal.put(_ellipse(gaze*.7+side*.42, -.2, .3, .32), coat.marks, .2, .06, 2)
         _eye(animal, gaze*.8+side*.4, -.16, eye, eye, iris, eye*.62, False)
-    animal.put(_smooth([(gaze-.22, drop-.3), (gaze, drop-.34), (gaze+.22, drop-.3), (gaze+.15, drop-.1), (gaze, drop-.03), (gaze-.15, drop-.1)], 6), (30, 26, 28), .6, 0, 0, 0)
+    outline = [(gaze-.22, drop-.3), (gaze, drop-.34), (gaze+.22, drop-.3), (gaze+.15, drop-.1), (gaze, drop-.03), (gaze-.15, drop-.1)]
+    animal.put(_smooth(outline, 6), (30, 26, 28), .6, 0, 0, 0)
     animal.put(_ellipse(gaze-.06, drop-.25, .06, .03, n=12), (190, 190, 195), 0, 0, 1, 0, .6)
     animal.line([(gaze, drop-.05), (gaze, drop+.16)], [.025, .02], (40, 28, 28), .8)
-    for side in (-1, 1): animal.line([(gaze, drop+.16), (gaze+side*.18, drop+.25), (gaze+side*.34, drop+.18)], [.026, .014], (40, 28, 28), .8)
+    for side in (-1, 1):
+        points = [(gaze, drop+.16), (gaze+side*.18, drop+.25), (gaze+side*.34, drop+.18)]
+        animal.line(points, [.026, .014], (40, 28, 28), .8)
 
 # %% ../../nbs/05_photos.sample.ipynb #27089b5c
 def _profile_head(animal, cat):
@@ -224,7 +243,10 @@ def _profile_head(animal, cat):
     if cat:
         muzzle, ear = rng.uniform(.9, 1.02), rng.uniform(.7, .95)
         animal.put(_smooth([(.0, -.7), (.2, -1.-ear*.6), (.55, -.55)], 6), coat.ear*.85)
-        animal.put(_smooth([(-.1, -.78), (.45, -.8), (.85, -.3), (.8, .35), (.3, .72), (-.35, .68), (-muzzle, .5), (-muzzle-.06, .2), (-.72, -.1), (-.55, -.55)]))
+        outline = [
+            (-.1, -.78), (.45, -.8), (.85, -.3), (.8, .35), (.3, .72), (-.35, .68), (-muzzle, .5), (-muzzle-.06, .2),
+            (-.72, -.1), (-.55, -.55)]
+        animal.put(_smooth(outline))
         animal.put(_smooth([(.1, -.62), (.42, -1.-ear*.55), (.78, -.4)], 6), coat.ear)
         animal.put(_ellipse(-.72, .42, .28, .2), coat.pale, .4, .04, 1)
         _eye(animal, -.4, -.08, .15, .17, (168, 176, 70), .1, True)
@@ -233,9 +255,15 @@ def _profile_head(animal, cat):
     else:
         snout, floppy = rng.uniform(1.35, 1.8), rng.random() < .65
         if not floppy: animal.put(_smooth([(.1, -.6), (.3, -1.55), (.7, -.5)], 6), coat.ear*.85)
-        animal.put(_smooth([(-.1, -.78), (.45, -.8), (.85, -.3), (.8, .45), (.3, .75), (-.4, .7), (-snout*.8, .66), (-snout, .5), (-snout-.02, .2), (-snout*.75, .06), (-.62, -.1), (-.5, -.5)]))
-        if rng.random() < .3: animal.put(_smooth([(-snout*.5, .62), (-snout*.72, .64), (-snout*.7, 1.05), (-snout*.52, 1.05)], 6), (214, 104, 112), .5, 0, 0, 0)
-        animal.put(_smooth([(-snout*.98, .45), (-snout*.6, .1), (-.6, .3), (-.6, .66), (-snout*.8, .64)], 6), coat.pale if rng.random() < .5 else coat.base*.7, .4, .05, 1)
+        outline = [
+            (-.1, -.78), (.45, -.8), (.85, -.3), (.8, .45), (.3, .75), (-.4, .7), (-snout*.8, .66), (-snout, .5),
+            (-snout-.02, .2), (-snout*.75, .06), (-.62, -.1), (-.5, -.5)]
+        animal.put(_smooth(outline))
+        if rng.random() < .3:
+            outline = [(-snout*.5, .62), (-snout*.72, .64), (-snout*.7, 1.05), (-snout*.52, 1.05)]
+            animal.put(_smooth(outline, 6), (214, 104, 112), .5, 0, 0, 0)
+        outline = [(-snout*.98, .45), (-snout*.6, .1), (-.6, .3), (-.6, .66), (-snout*.8, .64)]
+        animal.put(_smooth(outline, 6), coat.pale if rng.random() < .5 else coat.base*.7, .4, .05, 1)
         _eye(animal, -.36, -.2, .12, .12, (86, 54, 30), .08, False)
         animal.put(_ellipse(-snout+.02, .22, .15, .13, n=20), (28, 25, 27), .6, 0, 0, 0)
         animal.line([(-snout*.95, .5), (-snout*.6, .56), (-.75, .5)], [.02, .015], (50, 34, 32), .8)
@@ -254,7 +282,10 @@ def _draw_body(animal, cat, pose):
         if cat: animal.put(_limb([(side*1., 3.1), (side*1.7, 3.2), (side*2.0, 2.5), (side*1.8, 1.9+up*.3)], [.2, .17, .1]))
         else: animal.put(_limb([(side*.9, 3.0), (side*1.6, 2.9), (side*(1.9), 2.2+up*.5)], [.22, .26, .1]))
         for s in (-1, 1): animal.put(_ellipse(s*.85*bulk, 2.75, .55, .72, s*.2))
-        animal.put(_smooth([(0, .3), (.62*bulk, .7), (.8*bulk, 1.6), (1.1*bulk, 2.6), (.8*bulk, 3.3), (0, 3.4), (-.8*bulk, 3.3), (-1.1*bulk, 2.6), (-.8*bulk, 1.6), (-.62*bulk, .7)]))
+        outline = [
+            (0, .3), (.62*bulk, .7), (.8*bulk, 1.6), (1.1*bulk, 2.6), (.8*bulk, 3.3), (0, 3.4), (-.8*bulk, 3.3),
+            (-1.1*bulk, 2.6), (-.8*bulk, 1.6), (-.62*bulk, .7)]
+        animal.put(_smooth(outline))
         if chest: animal.put(_smooth([(0, .8), (.4, 1.3), (.35, 2.2), (0, 2.5), (-.35, 2.2), (-.4, 1.3)]), chest, .3, .07, 2)
         for s in (-1, 1):
             animal.put(_limb([(s*.36, 1.7), (s*.4, 2.6), (s*.38, 3.35)], [.3, .24, .21]))
@@ -273,18 +304,23 @@ def _draw_body(animal, cat, pose):
         for x in (1.15, 3.35): animal.put(_limb([(x+.2, 1.4), (x+.3, base-.6), (x+.15, base-.1)], [.4, thick*.9, thick*.8]), coat.base*.72)
         if cat: animal.put(_limb([(3.6, 1.0), (4.3, .9), (4.8, .2+up), (4.6, -.6+up), (4.9, -.9+up)], [.2, .17, .14, .1]))
         else: animal.put(_limb([(3.6, .9), (4.2, .6+.2*up), (4.55, -.1+up*.5), (4.3, -.5+up*.5)], [.22, .28, .26, .08]))
-        animal.put(_smooth([(.1, .1), (.9, .45), (2.2, .5), (3.4, .45), (3.9, .9), (3.75, 1.6), (2.6, 1.2+depth*.9), (1.2, 1.4+depth), (.5, 1.3), (-.1, .8)]))
+        outline = [
+            (.1, .1), (.9, .45), (2.2, .5), (3.4, .45), (3.9, .9), (3.75, 1.6), (2.6, 1.2+depth*.9), (1.2, 1.4+depth),
+            (.5, 1.3), (-.1, .8)]
+        animal.put(_smooth(outline))
         for x in (.95, 3.3):
             animal.put(_limb([(x, 1.35), (x+(.15 if x > 2 else 0), base-.7), (x-.05, base)], [.46, thick, thick*.85]))
             animal.put(_ellipse(x-.15, base+.05, .3, .16), chest)
-    else: animal.put(_smooth([(0, .4), (.8*bulk, .9), (1.5*bulk, 2.0), (1.7*bulk, 3.6), (-1.7*bulk, 3.6), (-1.5*bulk, 2.0), (-.8*bulk, .9)]))
+    else:
+        outline = [(0, .4), (.8*bulk, .9), (1.5*bulk, 2.0), (1.7*bulk, 3.6), (-1.7*bulk, 3.6), (-1.5*bulk, 2.0), (-.8*bulk, .9)]
+        animal.put(_smooth(outline))
 
 # %% ../../nbs/05_photos.sample.ipynb #71c71ca6
 def _background(rng, height, width):
     "Pixels without an animal, what they show, and the row where the ground begins"
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     top, left = rng.integers(0, 512, 2)
-    tone = lambda lo=40, hi=215: (rng.uniform(lo, hi)+rng.normal(0, 26, 3)).astype(np.float32)
+    def tone(lo=40, hi=215): return (rng.uniform(lo, hi)+rng.normal(0, 26, 3)).astype(np.float32)
     kind = rng.choice(['room', 'grass', 'fabric', 'bokeh', 'street'])
     horizon = height*rng.uniform(.35, .8)
     ground = np.clip((y-float(horizon))/2+.5, 0, 1)[..., None]
@@ -311,8 +347,8 @@ def _furnish(canvas, rng, kind, horizon):
     "Things behind the animal, out of focus"
     height, width = canvas.pixels.shape[:2]
     size = min(height, width)
-    box = lambda x, y, w, h: np.array([(x, y), (x+w, y), (x+w, y+h), (x, y+h)], float)
-    colour = lambda: rng.uniform(30, 235, 3)
+    def box(x, y, w, h): return np.array([(x, y), (x+w, y), (x+w, y+h), (x, y+h)], float)
+    def colour(): return rng.uniform(30, 235, 3)
     if kind == 'room':
         for _ in range(rng.integers(0, 3)):
             w, h = size*rng.uniform(.15, .5, 2)
@@ -321,7 +357,8 @@ def _furnish(canvas, rng, kind, horizon):
     if kind == 'bokeh':
         for _ in range(rng.integers(6, 16)):
             r = size*rng.uniform(.04, .16)
-            canvas.fill(_ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r, n=24), colour()*.6+90, soft=2, opacity=rng.uniform(.15, .5))
+            light = _ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r, n=24)
+            canvas.fill(light, colour()*.6+90, soft=2, opacity=rng.uniform(.15, .5))
     if kind in ('grass', 'street'):
         for _ in range(rng.integers(0, 4)):
             w, h = size*rng.uniform(.2, .6), size*rng.uniform(.2, .5)
@@ -359,7 +396,8 @@ def draw_picture(
     "One drawn cat or dog in its surroundings."
     if label not in ('cat', 'dog'): raise ValueError(f"label is {label!r}: only 'cat' or 'dog' can be drawn")
     rng, cat = np.random.default_rng(seed), label == 'cat'
-    height = int(rng.uniform(150, 330)); width = int(np.clip(height*rng.uniform(.65, 1.6), 140, 420))
+    height = int(rng.uniform(150, 330))
+    width = int(np.clip(height*rng.uniform(.65, 1.6), 140, 420))
     pixels, kind, horizon = _background(rng, height, width)
     direction = rng.uniform(-1, 1)
     canvas = _Canvas(pixels, (direction, -.8))
@@ -384,19 +422,30 @@ def draw_picture(
     if kind == 'grass':
         for _ in range(int(width*rng.uniform(0, .5))):
             x, tall = rng.uniform(0, width), rng.uniform(.04, .16)*height
-            canvas.fill(np.array([(x-1.3, height+2.), (x+1.3, height+2.), (x+rng.normal(0, 6), height-tall)]), (rng.uniform(60, 120), rng.uniform(110, 170), 50))
+            blade = np.array([(x-1.3, height+2.), (x+1.3, height+2.), (x+rng.normal(0, 6), height-tall)])
+            canvas.fill(blade, (rng.uniform(60, 120), rng.uniform(110, 170), 50))
     if rng.random() < .16:
         x = rng.choice([-.05, .85])*width
-        canvas.fill(np.array([(x, -5), (x+width*rng.uniform(.1, .22), -5), (x+width*.2, height+5), (x, height+5)], float), rng.uniform(20, 220, 3), soft=rng.uniform(1, 6))
+        post = np.array([(x, -5), (x+width*rng.uniform(.1, .22), -5), (x+width*.2, height+5), (x, height+5)], float)
+        canvas.fill(post, rng.uniform(20, 220, 3), soft=rng.uniform(1, 6))
     return _photograph(canvas.pixels, rng)
 
-# %% ../../nbs/05_photos.sample.ipynb #cbce4156
+# %% ../../nbs/05_photos.sample.ipynb #4732296f
 def _write_picture(job):
     "Draw one picture and write it: `job` is its label, its seed and its file"
     label, seed, file = job
     quality = int(np.random.default_rng((*seed, 1)).uniform(45, 95))
     draw_picture(label, seed).save(file, quality=quality)
 
+def _write_pictures(jobs, workers):
+    "Draw pictures in several processes, which end when this one does"
+    if workers == 1:
+        for job in jobs: _write_picture(job)
+        return
+    with ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),)) as pool:
+        for _ in pool.map(_write_picture, jobs, chunksize=8): pass
+
+# %% ../../nbs/05_photos.sample.ipynb #cbce4156
 def draw_sample(
     folder:str|Path,         # Folder to make; holds `cat/` and `dog/` afterwards. FileExistsError if it is there and not empty
     n:int=800,               # Number of pictures, half of them cats; at least 2
@@ -406,20 +455,13 @@ def draw_sample(
     "Write `n` drawn photos of cats and dogs as a folder of class folders."
     folder = Path(folder)
     if n < 2: raise ValueError(f'n is {n}: a sample needs at least one cat and one dog, so ask for 2 or more')
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise FileExistsError(f'{folder} exists and is not an empty folder: name a new one')
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
-    try:
-        for label in ('cat', 'dog'): (partial/label).mkdir()
-        jobs = [(label, (seed, i), partial/label/f'{label}.{i//2}.jpg') for i, label in zip(range(n), ('cat', 'dog')*n)]
-        workers = min(workers or usable_cores(), n)
-        if workers > 1:
-            with ProcessPoolExecutor(workers) as pool: list(pool.map(_write_picture, jobs, chunksize=8))
-        else: list(map(_write_picture, jobs))
-        partial.chmod(0o755)
-        if folder.exists(): folder.rmdir()
-        os.replace(partial, folder)
-    finally: shutil.rmtree(partial, ignore_errors=True)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f'{folder} exists and is not an empty folder: name a new one')
+    with making(folder) as made:
+        for label in ('cat', 'dog'): (made/label).mkdir()
+        labels = ('cat', 'dog')*n
+        jobs = [(labels[i], (seed, i), made/labels[i]/f'{labels[i]}.{i//2}.jpg') for i in range(n)]
+        _write_pictures(jobs, min(workers or usable_cores(), n))
     return folder
 
 # %% ../../nbs/05_photos.sample.ipynb #33267092

@@ -22,10 +22,14 @@ def is_bucket(
     "Whether a path is an address in an object store."
     return '://' in str(path)
 
+# %% ../../nbs/42_sweeps.bucket.ipynb #5815f43f
 @contextmanager
 def _told_plainly(url):
+    "Whatever a store raises as a BucketError that names the place"
     try: yield
-    except ImportError as error: raise BucketError(f"{url} needs a package that is not installed ({error}): pip install 'catdog-timm[sweep]' for s3://") from None
+    except ImportError as error:
+        what = f'{url} needs a package that is not installed ({error})'
+        raise BucketError(f"{what}: pip install '.[sweep]' in the checkout brings what s3:// needs") from None
     except Exception as error: raise BucketError(f'{url} cannot be used: {type(error).__name__}: {error}') from error
 
 def _open_store(url):
@@ -47,7 +51,8 @@ def upload_run(
     with _told_plainly(target):
         files, root = _open_store(target)
         found = [p.relative_to(folder) for p in folder.rglob('*') if p.is_file()]
-        for path in sorted((p for p in found if p.parts[0] not in _LEFT_BEHIND), key=lambda p: (p.name == 'run.json', p)):
+        sent = [path for path in found if path.parts[0] not in _LEFT_BEHIND]
+        for path in sorted(sent, key=lambda path: (path.name == 'run.json', path)):
             files.put_file(str(folder/path), f'{root}/{path.as_posix()}')
     return target
 
@@ -58,11 +63,14 @@ def read_records(
     records = {}
     with _told_plainly(url):
         files, root = _open_store(url)
-        for path, content in (files.cat(found) if (found := files.glob(f'{root}/*/run.json')) else {}).items():
-            try: records[path.split('/')[-2]] = json.loads(content)
-            except ValueError: records[path.split('/')[-2]] = {}
+        found = files.glob(f'{root}/*/run.json')
+        for path, content in (files.cat(found) if found else {}).items():
+            name = path.split('/')[-2]
+            try: records[name] = json.loads(content)
+            except ValueError: records[name] = {}
     return records
 
+# %% ../../nbs/42_sweeps.bucket.ipynb #785a7f3a
 def finished_runs(
     url:str                  # Address of a folder of runs
 )->set[str]:                 # Names of runs
@@ -71,23 +79,6 @@ def finished_runs(
 
 # %% ../../nbs/42_sweeps.bucket.ipynb #c9ea51c3
 def _is_current(local, size, record_is_new): return local.is_file() and local.stat().st_size == size and not record_is_new
-
-def fetch_runs(
-    url:str,                                     # Address of a folder of runs, such as 's3://bucket/runs'
-    folder:str|Path|None=None,                   # Where they are put; None takes a place in catdog's cache
-    files:tuple=('*.json', '*.csv', '*.parquet') # Which files of each run, as patterns; ('*',) takes all
-)->Path:                                         # A local folder of run folders
-    "Bring runs from a bucket. BucketError where there are none."
-    slug = re.sub(r'[^\w.-]+', '-', str(url)).strip('-')
-    own, folder = folder is None, Path(folder).expanduser() if folder else cache_folder()/'fetched'/f'{slug[-60:]}-{hashlib.sha256(str(url).encode()).hexdigest()[:6]}'
-    with _told_plainly(url):
-        store, root = _open_store(url)
-        found = {Path(path).relative_to(root): info['size'] for path, info in store.find(root, detail=True).items()}
-        names = {path.parts[0] for path in found if len(path.parts) == 2 and path.name == 'run.json'}
-        for name in names: _fetch_run(store, root, folder, name, {p: size for p, size in found.items() if p.parts[0] == name and any(fnmatch.fnmatch(p.name, f) for f in files)})
-    if not names: raise BucketError(f'{url} holds no run folders')
-    for gone in (p for p in folder.iterdir() if own and p.name not in names): shutil.rmtree(gone)
-    return folder
 
 def _fetch_run(store, root, folder, name, found):
     "Bring one run, its record last"
@@ -99,3 +90,26 @@ def _fetch_run(store, root, folder, name, found):
         store.get_file(f'{root}/{path.as_posix()}', str(folder/path))
     (folder/name).mkdir(parents=True, exist_ok=True)
     if new: write_atomically(folder/record, content)
+
+# %% ../../nbs/42_sweeps.bucket.ipynb #a390e9b6
+def _place_for(url):
+    "Where in catdog's cache the runs of an address lie"
+    slug = re.sub(r'[^\w.-]+', '-', str(url)).strip('-')
+    return cache_folder()/'fetched'/f'{slug[-60:]}-{hashlib.sha256(str(url).encode()).hexdigest()[:6]}'
+
+def fetch_runs(
+    url:str,                                     # Address of a folder of runs, such as 's3://bucket/runs'
+    folder:str|Path|None=None,                   # Where they are put; None takes a place in catdog's cache
+    files:tuple=('*.json', '*.csv', '*.parquet') # Which files of each run, as patterns; ('*',) takes all
+)->Path:                                         # A local folder of run folders
+    "Bring runs from a bucket. BucketError where there are none."
+    own, folder = folder is None, Path(folder).expanduser() if folder else _place_for(url)
+    with _told_plainly(url):
+        store, root = _open_store(url)
+        found = {Path(path).relative_to(root): info['size'] for path, info in store.find(root, detail=True).items()}
+        names = {path.parts[0] for path in found if len(path.parts) == 2 and path.name == 'run.json'}
+        wanted = {path: size for path, size in found.items() if any(fnmatch.fnmatch(path.name, f) for f in files)}
+        for name in names: _fetch_run(store, root, folder, name, {path: size for path, size in wanted.items() if path.parts[0] == name})
+    if not names: raise BucketError(f'{url} holds no run folders')
+    for gone in (p for p in folder.iterdir() if own and p.name not in names): shutil.rmtree(gone)
+    return folder

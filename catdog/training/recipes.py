@@ -29,7 +29,7 @@ RECIPES = {
     'finetune': Recipe(epochs=2, lr=1e-4, augmentation='light', label_smoothing=0., norms='frozen', solve_head=True),
     'full': Recipe(epochs=40, lr=1e-3, augmentation='light', label_smoothing=.1, norms='batch', solve_head=False),
 }
-FAMILY_LR = {'mobilenetv3': 3e-4, 'efficientnet': 3e-4, 'vgg': 3e-4}   # Of fine-tuning, by the module of timm's that makes the backbone
+FAMILY_LR = {'mobilenetv3': 3e-4, 'efficientnet': 3e-4, 'vgg': 3e-4}   # Of fine-tuning, by timm's module that makes the backbone
 
 # %% ../../nbs/32_training.recipes.ipynb #3bf16311
 def resolve(
@@ -37,10 +37,18 @@ def resolve(
     weights_used:str             # 'none' where the backbone starts from scratch
 )->tuple[Recipe, dict]:          # The recipe, and the settings with nothing open
     "What a run does where its settings say 'auto' or None."
-    name = config.recipe if config.recipe != 'auto' else 'full' if weights_used == 'none' else 'finetune'
+    name = 'full' if weights_used == 'none' else 'finetune'
+    if config.recipe != 'auto': name = config.recipe
     recipe = RECIPES[name]
     family = next((family for family in FAMILY_LR if timm.models.is_model_in_modules(config.arch, [family])), None)
     if family and name == 'finetune': recipe = replace(recipe, lr=FAMILY_LR[family])
-    if recipe.solve_head and weights_used == 'none': warnings.warn(f'recipe {name!r} keeps a backbone that has no pretrained weights: expect little')
-    take = lambda field: getattr(recipe, field) if getattr(config, field) in (None, 'auto') else getattr(config, field)
-    return recipe, dict(recipe=name, epochs=take('epochs') if name != 'frozen' else 0, **{field: take(field) for field in ('lr', 'augmentation', 'label_smoothing', 'norms')})
+    if recipe.solve_head and weights_used == 'none':
+        warnings.warn(f'recipe {name!r} keeps a backbone that has no pretrained weights: expect little')
+    resolved = {field: _settle(config, recipe, field) for field in ('epochs', 'lr', 'augmentation', 'label_smoothing', 'norms')}
+    if name == 'frozen': resolved['epochs'] = 0
+    return recipe, dict(recipe=name, **resolved)
+
+def _settle(config, recipe, field):
+    "A setting, or the recipe's where it is left open"
+    value = getattr(config, field)
+    return getattr(recipe, field) if value in (None, 'auto') else value

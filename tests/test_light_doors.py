@@ -1,0 +1,61 @@
+"""What a person only uses is quick to open: no torch where none is needed, and a model in a file needs four libraries."""
+import sys
+
+import pytest
+from conftest import BIN, ROOT, run
+
+LEARNING = ('torch', 'timm', 'fastai')
+HEAVY = (*LEARNING, 'pandas', 'scipy', 'sklearn', 'matplotlib', 'pyarrow', 'joblib', 'pydantic')
+COMPARISON = sorted(path.stem for path in (ROOT/'catdog'/'comparison').glob('[a-z]*.py'))
+
+
+def loaded(code, names):
+    "Which of these modules a fresh process has after running some code"
+    tell = f'print(*[name for name in {names!r} if name in sys.modules], file=sys.stderr)'
+    done = run(sys.executable, '-c', f'import sys\n{code}\n{tell}')
+    assert done.returncode == 0, done.stderr
+    return done.stderr.split()
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    "An exported network and a photo"
+    from catdog.deploy.export import export_model
+    from catdog.models.backbone import build_model
+    from catdog.photos.sample import draw_picture
+    folder = tmp_path_factory.mktemp('exported')
+    model, shape, _ = build_model('test_resnet', 2, 'none', image_size=48)
+    export_model(folder/'model.onnx', model, shape, ['cat', 'dog'])
+    draw_picture('cat', 1).save(folder/'cat.jpg')
+    return folder
+
+
+def test_predicting_loads_four_libraries(exported):
+    photo = str(exported/'cat.jpg')
+    code = f'from catdog.deploy.predict import Predictor\nassert "label" in Predictor({str(exported)!r}).describe({photo!r})'
+    assert loaded(code, HEAVY) == []
+    assert loaded(code, ('numpy', 'PIL', 'simplejpeg', 'onnxruntime')) == ['numpy', 'PIL', 'simplejpeg', 'onnxruntime']
+
+
+@pytest.mark.parametrize('name', COMPARISON)
+def test_comparing_loads_no_torch(name):
+    assert loaded(f'import catdog.comparison.{name}', LEARNING) == []
+
+
+COMMANDS = [['--help'], ['choose', 'RUNS'], ['compare', '--help'], ['predict', 'MODEL', 'PHOTO']]
+
+
+@pytest.mark.parametrize('arguments', COMMANDS, ids=lambda arguments: arguments[0])
+def test_commands_load_no_torch(arguments, runs, exported):
+    places = dict(RUNS=str(runs), MODEL=str(exported), PHOTO=str(exported/'cat.jpg'))
+    line = ['catdog', *[places.get(word, word) for word in arguments]]
+    call = 'try: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code'
+    code = f'from catdog.cli import main\nsys.argv = {line!r}\n{call}'
+    assert loaded(code, LEARNING) == []
+
+
+def test_running_a_model_leaves_nothing_behind(exported, tmp_path):
+    "onnxruntime makes an identity for the machine, unless it is told not to"
+    done = run(BIN/'catdog', 'predict', exported, exported/'cat.jpg', env={'HOME': str(tmp_path), 'PATH': str(BIN), 'PYTHONPATH': str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob('*')) == []

@@ -1,0 +1,81 @@
+"""Whatever a person points `catdog predict` at is answered: a row a file, in order, and never a wait without end."""
+import csv
+import io
+import json
+import os
+import struct
+
+import pytest
+from conftest import catdog
+
+
+@pytest.fixture(scope='module')
+def model(runs):
+    return next(runs.glob('test_resnet*'))
+
+
+def rows(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_what_never_ends_costs_a_row(model, pets, tmp_path):
+    os.mkfifo(tmp_path/'pipe.jpg')
+    with open(tmp_path/'film.jpg', 'wb') as file: file.truncate(6*10**9)
+    whole = io.BytesIO()
+    from catdog.photos.sample import draw_picture
+    draw_picture('cat', 3).save(whole, 'gif')
+    (tmp_path/'cut.gif').write_bytes(whole.getvalue()[:len(whole.getvalue())//2])
+    named = [tmp_path/'pipe.jpg', '/dev/zero', tmp_path/'film.jpg', tmp_path/'cut.gif', tmp_path/'none.jpg', pets/'cat'/'cat.0.jpg']
+    done = catdog('predict', model, *named, '--json', timeout=60)
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    told = rows(done)
+    assert [row['path'] for row in told] == [str(path) for path in named]
+    for row, said in zip(told, ('a pipe', 'a device', '6,000 MB', 'truncated', 'No such file')): assert said in row['error']
+    assert told[-1]['label'] in ('cat', 'dog')
+
+
+def test_folders_lists_and_tables(model, pets):
+    folder = catdog('predict', model, pets, '--json')
+    assert folder.returncode == 0 and len(rows(folder)) == 60 and 'photos a second' in folder.stderr
+    listed = catdog('predict', model, '-', '--csv', input='\n'.join(row['path'] for row in rows(folder))+'\n')
+    table = list(csv.DictReader(io.StringIO(listed.stdout)))
+    assert [row['path'] for row in table] == [row['path'] for row in rows(folder)]
+    for one, other in zip(table, rows(folder)): assert abs(float(one['p_cat'])-other['probabilities']['cat']) < 1e-6
+    single = catdog('predict', model, pets, '--json', '--batch-size', 1)
+    for one, other in zip(rows(single), rows(folder)): assert abs(one['probabilities']['cat']-other['probabilities']['cat']) < 2e-3
+
+
+def test_precision_that_was_not_shown_is_not_promised(model, pets):
+    done = catdog('predict', model, pets/'cat'/'cat.0.jpg', '--precision', .999)
+    assert done.returncode == 2 and 'cannot promise a precision of 0.999' in done.stderr
+
+
+def of_another_make(path, about):
+    "A weights file that says something else of itself"
+    head = json.dumps({'__metadata__': {'catdog': about}}).encode()
+    path.write_bytes(struct.pack('<Q', len(head))+head)
+    return path
+
+
+GOOD = dict(format=1, arch='test_resnet', classes=['cat', 'dog'], preprocessing=dict(size=48))
+
+
+STRANGE = [   # What a file says of itself, or what of it differs from a good one; and what is said of that
+    ('[]', 'does not say its classes'), ('{', 'is no JSON'),
+    (dict(classes='cat'), 'no two classes'), (dict(classes=[1, 2]), 'no two classes'),
+    (dict(preprocessing=dict(size='48')), 'size = 48'), (dict(preprocessing=dict(std=[0, 1, 1])), 'std'),
+    (dict(arch=7), "not timm's own"), (dict(), 'does not hold the weights'), (dict(arch='resnet81'), 'does not hold the weights')]
+
+
+@pytest.mark.parametrize('about, said', STRANGE)
+def test_metadata_of_another_make(tmp_path, pets, about, said):
+    text = about if isinstance(about, str) else json.dumps({**GOOD, **about})
+    done = catdog('predict', of_another_make(tmp_path/'model.safetensors', text), pets/'cat'/'cat.0.jpg')
+    assert done.returncode == 2 and said in done.stderr and 'Traceback' not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize('arch', ['hf-hub:someone/x', 'hf_hub:someone/x', 'local-dir:/etc'])
+def test_no_network_without_being_asked(tmp_path, pets, arch):
+    model = of_another_make(tmp_path/'model.safetensors', json.dumps({**GOOD, 'arch': arch}))
+    done = catdog('predict', model, pets/'cat'/'cat.0.jpg', env={**os.environ, 'HF_HUB_OFFLINE': '0'})
+    assert done.returncode == 2 and 'which predicting never does' in done.stderr

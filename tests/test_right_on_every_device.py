@@ -1,0 +1,110 @@
+"""What breaks on a GPU, on Apple's or on several is seen here on a CPU: by networks turned for several processes, made-up devices, and counts that do not divide."""
+import copy
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from conftest import TINY, catdog, options
+
+FAMILIES = ['mobilenetv3_small_050', 'tf_efficientnet_lite0', 'efficientnetv2_rw_t', 'mobilenetv4_conv_small', 'regnety_002', 'densenet121', 'resnet18', 'vgg11_bn', 'convnext_atto']
+
+
+@pytest.mark.parametrize('arch', FAMILIES)
+def test_norms_of_several_processes_compute_the_same(arch):
+    import timm
+    from catdog.training.processes import share_norms
+    torch.manual_seed(0)
+    model = timm.create_model(arch, num_classes=2).eval()
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d): norm.running_var.uniform_(.5, 2)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad(): before, after = model(images), share_norms(copy.deepcopy(model)).eval()(images)
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5*float(before.abs().max()))
+
+
+def given_sides(pets, folder, **counts):
+    "The drawn photos as folders that give so many photos a side"
+    photos = sorted(pets.rglob('*.jpg'), key=lambda p: (p.name.split('.')[-2], p))
+    for side, n in counts.items():
+        for photo in (photos.pop(0) for _ in range(n)):
+            (folder/side/photo.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(photo, folder/side/photo.parent.name)
+    return folder
+
+
+@pytest.mark.parametrize('train, valid', [(24, 17), (25, 19)])
+def test_two_processes_end_whatever_the_counts(tmp_path, pets, train, valid):
+    data = given_sides(pets, tmp_path/'data', train=train, valid=valid, test=8)
+    settings = {**TINY, 'data': data, 'runs': tmp_path/'runs', 'batch_size': 8, 'processes': 2}
+    done = catdog('train', *options(settings), timeout=120)
+    assert done.returncode == 0, done.stderr
+    [record] = (json.loads(path.read_text()) for path in (tmp_path/'runs').glob('*/run.json'))
+    assert record['catalogue']['photos']['valid/cat']+record['catalogue']['photos']['valid/dog'] == valid
+
+
+def train_quickly(data, runs, **settings):
+    "A run, trained but not evaluated"
+    from catdog.photos.catalogue import make_catalogue
+    from catdog.training.config import make_config
+    from catdog.training.finetune import fit, prepare
+    training = prepare(make_config(**{**TINY, 'data': str(data), 'runs': str(runs), **settings}), make_catalogue(data), progress=False)
+    with training.learner.no_bar(), training.learner.no_logging(): return fit(training)
+
+
+def test_two_processes_unfreeze_stage_by_stage(tmp_path, pets):
+    weights = train_quickly(pets, tmp_path/'start').folder/'model.safetensors'
+    settings = dict(epochs=3, unfreeze='gradual', weights=str(weights), wise_ft='none')
+    one, two = (train_quickly(pets, tmp_path/str(processes), processes=processes, **settings) for processes in (1, 2))
+    pd.testing.assert_frame_equal(one.history, two.history, rtol=1e-3)
+
+
+def test_optimizer_goes_on_where_its_weights_are():
+    "A fused step wants its count of steps on the weights' device; 'meta' stands in for a GPU"
+    from catdog.training.checkpoint import optimizer_state, restore_optimizer
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=.1)
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    elsewhere = torch.optim.AdamW(torch.nn.Linear(3, 2, device='meta').parameters(), lr=.1)
+    for group in elsewhere.param_groups: group['fused'] = True
+    restore_optimizer(elsewhere, *optimizer_state(optimizer))
+    assert {value.device.type for state in elsewhere.state.values() for value in state.values()} == {'meta'}
+
+
+class NoFloat64(torch.utils._python_dispatch.TorchDispatchMode):
+    "Apple's GPU has no float64; 'meta' stands in for it"
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, (tuple, list)) else [out]:
+            if torch.is_tensor(value) and value.is_meta: assert value.dtype != torch.float64, f'{func} makes float64'
+        return out
+
+
+def test_history_needs_no_float64_on_the_device(tmp_path):
+    from types import SimpleNamespace
+    from catdog.training.history import History
+    history, device = History(tmp_path), torch.device('meta')
+    history.learn = SimpleNamespace(dls=SimpleNamespace(device=device), training=True, yb=(torch.zeros(4, dtype=torch.long, device=device),), loss=torch.zeros((), device=device), pred=torch.zeros(4, 2, device=device))
+    with NoFloat64():
+        history.before_train()
+        history.after_loss()
+        history.before_validate()
+        history.learn.training = False
+        history.after_loss()
+
+
+def test_a_card_without_kernels_is_passed_over(monkeypatch):
+    "This torch has no CUDA at all, so a card that it believes in cannot compute"
+    from catdog.device import pick_device
+    if torch.cuda.is_available(): pytest.skip('the card here computes')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    with pytest.warns(UserWarning, match='cannot compute on it'): assert pick_device('auto').type == 'cpu'
+
+
+def test_the_runs_own_device_decides_how_processes_talk(monkeypatch):
+    from catdog.training.processes import ShareBatches
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert ShareBatches(torch.device('cpu')).accelerator.device.type == 'cpu'

@@ -1,0 +1,41 @@
+"""Code reads: short lines, few definitions a cell, no import without a use. Files in style_to_do.txt are still to be brought there."""
+import json
+import re
+
+import pytest
+from conftest import BIN, ROOT, run
+
+RULES = ('line-too-long', 'too-many-defs', 'long-exported-cell', 'unused-import')
+LONGEST = 140    # columns of a line of code, its strings counted
+FILES = sorted(p.relative_to(ROOT).as_posix() for p in [*(ROOT/'nbs').glob('*.ipynb'), *(ROOT/'tests').glob('*.py'), *(ROOT/'benchmarks').glob('*.py')])
+TO_DO = (ROOT/'tests'/'style_to_do.txt').read_text().split()
+
+
+def test_files_to_do_exist():
+    assert set(TO_DO) <= set(FILES) and TO_DO == sorted(TO_DO)
+
+
+@pytest.fixture(scope='session')
+def findings():
+    "What chkstyle says of each file, by its rules that hold here"
+    done = run(BIN/'chkstyle', '--show-rule', 'nbs', 'tests', 'benchmarks', cwd=ROOT)
+    assert 'violation' in done.stdout+done.stderr or done.returncode == 0, done.stderr
+    found = {}
+    for line in done.stdout.splitlines():
+        match = re.match(rf"# ([^:]+):(.*\[({'|'.join(RULES)})\].*)", line)
+        if match: found.setdefault(match[1], []).append(match[2])
+    return found
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if name not in TO_DO])
+def test_style(name, findings):
+    assert not findings.get(name), '\n'.join(findings[name])
+    wide = [f'{place}: {line}' for place, line in read_code(ROOT/name) if len(line) > LONGEST]
+    assert not wide, f'over {LONGEST} columns:\n'+'\n'.join(wide)
+
+
+def read_code(path):
+    "Each line of code of a program or notebook, with where it stands"
+    if path.suffix == '.py': return list(enumerate(path.read_text().splitlines(), 1))
+    cells = [cell for cell in json.loads(path.read_text())['cells'] if cell['cell_type'] == 'code']
+    return [(f'{cell["id"]}:{i}', line) for cell in cells for i, line in enumerate(''.join(cell['source']).splitlines(), 1)]
