@@ -592,7 +592,8 @@ def _find_sample():
 def find_photos(
     data:str|Path,           # As `RunConfig.data`: 'sample', a folder, 'folder/{label}.{id}.jpg', a list, an archive, a URL, or a published set's name
     progress:bool=False,     # Show progress bars while something is fetched
-    group:str|None=None      # Pattern on names for what belongs together, as `name_groups` takes it
+    group:str|None=None,     # Pattern on names for what belongs together, as `name_groups` takes it
+    least_classes:int=2      # Fewer are refused
 )->pd.DataFrame:             # Columns path, label, split ('' where none is given), and belongs where there are groups; `attrs`: passed_over, said
     "The photos of a source and their labels. DataError where there is nothing to learn from."
     place = find_source(data, progress)
@@ -600,7 +601,7 @@ def find_photos(
     elif place.is_dir(): photos = _read_folder(place)
     elif place.suffix.lower() in ('.csv', '.tsv', '.parquet') and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
-    _check_labels(photos, public_address(str(data)))
+    _check_labels(photos, public_address(str(data)), least_classes)
     return name_groups(photos, group) if group else photos
 
 def _read_folder(folder):
@@ -620,10 +621,10 @@ def _no_source(data, path):
     return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) nor a folder or list that exists (looked from {Path.cwd().name}/){hint}'
 
 # %% ../../nbs/14_photos.sources.ipynb #a9c54598
-def _check_labels(photos, data):
+def _check_labels(photos, data, least_classes=2):
     "DataError where there is one class, or where one is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
-    if photos.label.nunique() < 2: raise DataError(f"{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed{'; '+left_out if left_out else ''}")
+    if photos.label.nunique() < least_classes: raise DataError(f"{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed{'; '+left_out if left_out else ''}")
     folded = photos.label.str.casefold()
     for _, part in photos.groupby(folded):
         names = sorted(part.label.unique())
