@@ -77,7 +77,8 @@ def load_server(address, jpegs, clients=64):
 
 
 def main():
-    args = arguments(__doc__, repeats=3, arch=('tf_efficientnet_lite0', 'the network'), size=(224, 'side of its input'), photos=(400, 'photos of a folder'))
+    more = dict(arch=('tf_efficientnet_lite0', 'the network'), size=(224, 'side of its input'), photos=(400, 'photos of a folder'))
+    args = arguments(__doc__, repeats=3, **more)
     found = sorted(find_photos(PHOTOS).rglob('*.jpg'))[:args.photos]
     jpegs = [path.read_bytes() for path in found[:60]]
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
@@ -85,8 +86,10 @@ def main():
         ways = prepare(folder, args.arch, args.size, found)
         times = take_turns(ways, args.repeats, lambda label: milliseconds(label, jpegs))
         model = folder/'onnx.onnx'
-        cold = [timed(lambda: subprocess.run([*COMMAND, 'predict', model, found[0]], check=True, capture_output=True))[0] for _ in range(args.repeats)]
-        rates = take_turns({'one at a time': lambda: label_singly(model, found), 'in batches': lambda: label_folder(model, found, 16)}, args.repeats)
+        command = [*COMMAND, 'predict', model, found[0]]
+        cold = [timed(lambda: subprocess.run(command, check=True, capture_output=True))[0] for _ in range(args.repeats)]
+        roads = {'one at a time': lambda: label_singly(model, found), 'in batches': lambda: label_folder(model, found, 16)}
+        rates = take_turns(roads, args.repeats)
         process, address, ready = start_server(model)
         try: served, waited = load_server(address, [path.read_bytes() for path in found])
         finally:
