@@ -6,7 +6,7 @@
 __all__ = ['Training', 'prepare', 'recording', 'training_callbacks', 'halve_batch', 'fit', 'work']
 
 # %% ../../nbs/33_training.finetune.ipynb #d4bc863c
-import os, sys, time, warnings
+import os, sys, textwrap, time, warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,12 +26,13 @@ from torch import nn
 
 from ..errors import ConfigError, DataError
 from ..files import public_address
-from ..words import duration, percent
-from ..device import (compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory, largest_batch,
-    pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
+from ..words import duration, listing, percent
+from ..device import (compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory,
+    largest_batch, pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
 from ..photos.preprocessing import Preprocessing
 from ..photos.catalogue import assign_folds, catalogue_for, describe_catalogue, photos_id
 from ..batches.loading import make_loaders, train_shape
+from ..models.weights import PACKAGED, packaged_file
 from ..models.backbone import build_model, save_model
 from ..models.features import cached_features, compute_features, head_temperature, held_out_logits, solve_head
 from .config import RunConfig, make_config, whole_address, without_secret
@@ -44,7 +45,7 @@ from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasse
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
-from .recipes import Recipe, epochs_after_head, resolve
+from .recipes import RECIPES, Recipe, epochs_after_head, resolve
 
 # %% ../../nbs/33_training.finetune.ipynb #46acda54
 @dataclass
@@ -115,6 +116,16 @@ def _make_learner(config, recipe, resolved, dls, model):
     return learner
 
 # %% ../../nbs/33_training.finetune.ipynb #63157287
+def _describe_start(arch, weights):
+    "What a backbone starts from, and what that means for the time"
+    if weights.used != 'none': return f'{arch}  starts from {weights.source or weights.used} ({weights.used} weights)'
+    if not weights.note: return f'{arch}  starts from scratch'
+    longer = RECIPES['full'].epochs//RECIPES['finetune'].epochs
+    here = listing([name for name in PACKAGED if packaged_file(name)])
+    found = f'; weights are on this machine for {here}' if here else ''
+    told = f'{weights.note}, by default {longer} times the epochs of fine-tuning{found}'
+    return textwrap.fill(told, 80, subsequent_indent='  ', break_on_hyphens=False)
+
 def prepare(
     config:RunConfig,
     catalogue:pd.DataFrame,      # As `catalogue_for(config)` makes it
@@ -131,6 +142,7 @@ def prepare(
     fix_seed(config.seed)
     model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size,
         config.mean, config.std, config.fc_layers)
+    if rank() == 0: tell(_describe_start(config.arch, weights))
     recipe, resolved = resolve(config, weights.used)
     resolved['epochs'] = earlier.get('epochs', resolved['epochs'])   # a head that was solved before has settled them
     model = model.to(device, memory_format=torch.channels_last)
