@@ -19,11 +19,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pandas as pd
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, read_table, safe_name
+from ..files import cache_folder, public_address, read_table, safe_name, making
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
-from .download import ARCHIVES, download, fetch_prefix, is_archive, making, unpack
+from .download import ARCHIVES, download, fetch_prefix, is_archive, unpack
 
 # %% ../../nbs/14_photos.sources.ipynb #69ec56cf
 SUFFIXES = {suffix for suffixes in PHOTO_FORMATS.values() for suffix in suffixes.split()}
