@@ -19,11 +19,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pandas as pd
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, read_table, safe_name
+from ..files import cache_folder, making, public_address, read_table, safe_name
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
-from .download import ARCHIVES, download, fetch_prefix, is_archive, making, unpack
+from .download import ARCHIVES, download, fetch_prefix, is_archive, unpack
 
 # %% ../../nbs/14_photos.sources.ipynb #69ec56cf
 SUFFIXES = {suffix for suffixes in PHOTO_FORMATS.values() for suffix in suffixes.split()}
@@ -605,15 +605,16 @@ def _find_sample():
 def find_photos(
     data:str|Path,           # As `RunConfig.data`: a folder, 'folder/{label}.{id}.jpg', a list, an archive, a URL, 'sample' or another name
     progress:bool=False,     # Show progress bars while something is fetched
-    group:str|None=None      # Pattern on names for what belongs together, as `name_groups` takes it
-)->pd.DataFrame:             # Columns path, label, split ('' for none), and belongs where there are groups; `attrs`: passed_over, said
+    group:str|None=None,     # Pattern on names for what belongs together, as `name_groups` takes it
+    least_classes:int=2      # Fewer are refused
+)->pd.DataFrame:             # Columns path, label, split ('' where none is given), and belongs where there are groups; `attrs`: passed_over, said
     "The photos of a source and their labels. DataError where there is nothing to learn from."
     place = find_source(data, progress)
     if '{label}' in place.name: photos = read_by_pattern(place.parent, place.name)
     elif place.is_dir(): photos = _read_folder(place)
     elif place.suffix.lower() in ('.csv', '.tsv', '.parquet') and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
-    _check_labels(photos, public_address(str(data)))
+    _check_labels(photos, public_address(str(data)), least_classes)
     return name_groups(photos, group) if group else photos
 
 def _read_folder(folder):
@@ -634,11 +635,11 @@ def _no_source(data, path):
     return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) {there}'
 
 # %% ../../nbs/14_photos.sources.ipynb #acfc48bc
-def _check_labels(photos, data):
+def _check_labels(photos, data, least_classes=2):
     "DataError where there is one class, or where one is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
     only = f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed'
-    if photos.label.nunique() < 2: raise DataError(f'{only}; {left_out}' if left_out else only)
+    if photos.label.nunique() < least_classes: raise DataError(f'{only}; {left_out}' if left_out else only)
     folded = photos.label.str.casefold()
     for _, part in photos.groupby(folded):
         names = sorted(part.label.unique())
