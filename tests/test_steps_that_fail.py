@@ -65,7 +65,7 @@ def test_divergence_keeps_the_last_good_weights(tmp_path, pets):
     from safetensors.torch import load_file
     start = train(ready(pets, tmp_path/'start'))
     tuned = ready(pets, tmp_path/'tuned', weights=str(start.folder/'model.safetensors'), lr=10, optimizer='sgd', clip='none', epochs=5)
-    with pytest.raises(ValueError, match='diverged in .* lower lr .it is 10.; the weights of epoch 0 are kept'): train(tuned)
+    with pytest.raises(ValueError, match='diverged in .* lower lr .it is 10.; the weights of epoch . are kept'): train(tuned)
     record = tuned.run.record
     assert record.status == 'diverged' and 'lower lr' in record.error and not (tuned.run.folder/'checkpoint').exists()
     assert all(bool(torch.isfinite(value).all()) for value in load_file(tuned.run.folder/'model.safetensors').values())
