@@ -88,6 +88,7 @@ def check_device(device):
     expected = _gradients(model, images)
     return f'{device}, {_compare(_gradients(model.to(device), images.to(device)), expected, 1e-3, "float32")} from the processor'
 
+# %% ../nbs/55_doctor.ipynb #e030f0d6
 def _check_precision(device, precision, bound):
     model, images = _tiny()
     expected = _gradients(model, images)
@@ -169,9 +170,9 @@ def check_resume(device):
 def check_resident_photos(device):
     "Views of packed photos made on the device, against those made on the processor"
     pixels = torch.randint(0, 256, (96, 80, 3), dtype=torch.uint8)
-    boxes, place = torch.tensor([[4, 8, 70, 90]]), torch.tensor([0])
-    views = [resize_boxes(pixels.view(-1, 3).to(d), place.to(d), torch.tensor([80], device=d), boxes.to(d), 32, 'bicubic') for d in (device, 'cpu')]
-    apart = float((views[0].cpu()-views[1]).abs().max())
+    given = pixels.view(-1, 3), torch.tensor([0]), torch.tensor([80]), torch.tensor([[4, 8, 70, 90]])
+    there, here = (resize_boxes(*[value.to(place) for value in given], 32) for place in (device, 'cpu'))
+    apart = float((there.cpu()-here).abs().max())
     if apart > 2: raise ArithmeticError(f'pixels differ by {apart:.0f} of 255')
     return f'pixels differ by at most {apart:.0f} of 255'
 

@@ -1,4 +1,4 @@
-"""What breaks on a GPU, on Apple's or on several is seen here on a CPU: by networks turned for several processes, made-up devices, and counts that do not divide."""
+"""What breaks on a GPU, on Apple's or on several is seen on a CPU: by turned networks, made-up devices, and counts that do not divide."""
 import copy
 import json
 import shutil
@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import TINY, catdog, options
 
-FAMILIES = ['mobilenetv3_small_050', 'tf_efficientnet_lite0', 'efficientnetv2_rw_t', 'mobilenetv4_conv_small', 'regnety_002', 'densenet121', 'resnet18', 'vgg11_bn', 'convnext_atto']
+FAMILIES = ['mobilenetv3_small_050', 'tf_efficientnet_lite0', 'efficientnetv2_rw_t', 'mobilenetv4_conv_small', 'regnety_002', 'densenet121',
+    'resnet18', 'vgg11_bn', 'convnext_atto']
 
 
 @pytest.mark.parametrize('arch', FAMILIES)
@@ -86,7 +87,8 @@ def test_history_needs_no_float64_on_the_device(tmp_path):
     from types import SimpleNamespace
     from catdog.training.history import History
     history, device = History(tmp_path), torch.device('meta')
-    history.learn = SimpleNamespace(dls=SimpleNamespace(device=device), training=True, yb=(torch.zeros(4, dtype=torch.long, device=device),), loss=torch.zeros((), device=device), pred=torch.zeros(4, 2, device=device))
+    logits, labels, loss = torch.zeros(4, 2, device=device), torch.zeros(4, dtype=torch.long, device=device), torch.zeros((), device=device)
+    history.learn = SimpleNamespace(training=True, yb=(labels,), loss=loss, pred=logits)
     with NoFloat64():
         history.before_train()
         history.after_loss()

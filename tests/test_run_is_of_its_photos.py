@@ -1,4 +1,4 @@
-"""A run belongs to its photos: other photos of the same name are another run, the same ones are found again, and two commands of one run take turns."""
+"""A run belongs to its photos: others of the same name are another run, the same are found again, and two commands take turns."""
 import json
 import shutil
 import subprocess
@@ -36,7 +36,8 @@ def test_changed_photos_are_said_and_trained_on_anew(tmp_path, pets):
     assert done.returncode == 0, done.stderr
     assert '1 removed and 1 relabelled' in done.stderr and 'a new run' in done.stderr
     assert done.stdout.strip() != first.stdout.strip()
-    assert json.loads((tmp_path/'runs'/first.stdout.strip().split('/')[-1]/'run.json').read_text()) == before, 'the earlier run is left as it was'
+    after = json.loads((tmp_path/'runs'/first.stdout.strip().split('/')[-1]/'run.json').read_text())
+    assert after == before, 'the earlier run is left as it was'
 
 
 def test_second_command_waits(tmp_path, pets):

@@ -1,4 +1,4 @@
-"""Whatever a setting is given, it becomes what it means or is refused in one line that names it; the notebook and the command say the same."""
+"""Whatever a setting is given, it becomes what it means or is refused in a line that names it; notebook and command say the same."""
 import math
 
 import pytest

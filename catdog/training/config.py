@@ -256,7 +256,7 @@ def check_weights(
     path = Path(weights).expanduser()
     if path.is_dir():
         if list_weights(path): return weights
-        raise ValueError('is a folder without weights: it needs ARCH.safetensors for each arch, or ARCH/model.safetensors as timm saves them')
+        raise ValueError('is a folder without weights: it needs ARCH.safetensors for each arch, or ARCH/model.safetensors as timm has')
     if path.is_file(): return weights
     if '/' in weights or has_weights_suffix(path):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

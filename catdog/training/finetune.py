@@ -180,8 +180,9 @@ def _describe(training, weights, photos, seconds, goes_on):
     run, config, record = training.run, training.config, training.run.record
     trained = goes_on and record.status == 'trained'
     started, timings = (record.started, record.timings.model_dump(exclude_unset=True)) if goes_on else (None, {})
+    photos = {**photos, 'source': photos_id(config.data, config.group)}
     made_from = dict(config={**config.model_dump(mode='json'), 'data': public_address(config.data)}, resolved=training.resolved,
-        weights=weights.to_dict(), preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)})
+        weights=weights.to_dict(), preprocessing=training.shape.to_dict(), catalogue=photos)
     made_on = dict(hardware=describe_hardware(training.dls.device), versions=describe_versions())
     status = 'trained' if trained else 'interrupted' if goes_on else 'prepared'
     run.update(name=run.folder.name, status=status, started=started, **made_from, **made_on,
