@@ -132,7 +132,7 @@ def judge(comparison, truth, delta):
     each = (pairs.low <= apart) & (apart <= pairs.high)
     together = bool(((pairs.low_all <= apart) & (apart <= pairs.high_all)).all())
     told = dict(accuracy=((rows.accuracy_low <= own) & (own <= rows.accuracy_high)).mean(), pair=each.mean(), all_pairs=together,
-        best=best['low'] <= truth[best['setup']] <= best['high'], best_alone=rows.accuracy_low.iloc[0] <= own.iloc[0] <= rows.accuracy_high.iloc[0],
+        best_held=best['low'] <= truth[best['setup']] <= best['high'], best_alone=rows.accuracy_low.iloc[0] <= own.iloc[0] <= rows.accuracy_high.iloc[0],
         flattered=best['accuracy']-truth[best['setup']], expected=best['expected']-truth[best['setup']], alarm=bool((pairs.p_holm[np.abs(apart) < 1e-12] < .05).any()))
     asked = {f'{name}': value for name, value in judge_choice(comparison, truth, delta).items()}
     return {**told, **asked, **{f'default_{name}': value for name, value in judge_choice(comparison, truth, None).items()}}

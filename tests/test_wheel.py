@@ -53,7 +53,10 @@ def test_metadata_is_that_of_settings_ini(wheel):
     assert required == {r for r in metadata.get_all('Requires-Dist') if 'extra ==' not in r}
 
 
-CALLED = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core'}
+CALLED = {
+    'PIL': 'pillow', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core',
+    'nbclient': 'papermill', 'starlette': 'fastapi', 'multipart': 'python-multipart',
+}
 
 
 def read_requirements():
@@ -68,7 +71,7 @@ def read_requirements():
 def read_imports(path):
     "Packages that a module imports, each with whether that is done within a function"
     tree = ast.parse(path.read_text())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     lazy = {id(node) for function in functions for node in ast.walk(function)}
     for node in ast.walk(tree):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

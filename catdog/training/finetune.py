@@ -24,27 +24,28 @@ from fastai.metrics import accuracy
 from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from ..files import public_address
-from ..words import duration, listing
+from ..words import duration, listing, percent
 from ..device import (compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory, largest_batch,
     pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
 from ..photos.preprocessing import Preprocessing
-from ..photos.catalogue import catalogue_for, describe_catalogue, photos_id
+from ..photos.catalogue import assign_folds, catalogue_for, describe_catalogue, photos_id
 from ..batches.loading import make_loaders, train_shape
 from ..models.weights import PACKAGED, packaged_file
 from ..models.backbone import build_model, save_model
-from ..models.features import cached_features, compute_features, solve_head
+from ..models.features import cached_features, compute_features, head_temperature, held_out_logits, solve_head
 from .config import RunConfig, make_config, whole_address, without_secret
 from .run import Run, explain_new_run, open_run, progress_file, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
 from .processes import ShareBatches, drop_small_rest, end_with_notebook, launch_workers, rank, world_size
-from .callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms, GradualUnfreezing, GrowImages,
-    KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms, class_weights)
+from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms,
+    GradualUnfreezing, GrowImages, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms,
+    class_weights)
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
-from .recipes import RECIPES, Recipe, resolve
+from .recipes import RECIPES, Recipe, epochs_after_head, resolve
 
 # %% ../../nbs/33_training.finetune.ipynb #46acda54
 @dataclass
@@ -139,9 +140,11 @@ def prepare(
 
     # The network, what it expects of a picture, and what the settings leave open
     fix_seed(config.seed)
-    model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size, config.mean, config.std, config.fc_layers)
+    model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size,
+        config.mean, config.std, config.fc_layers)
     if rank() == 0: tell(_describe_start(config.arch, weights))
     recipe, resolved = resolve(config, weights.used)
+    resolved['epochs'] = earlier.get('epochs', resolved['epochs'])   # a head that was solved before has settled them
     model = model.to(device, memory_format=torch.channels_last)
 
     # Batches; a last one that is too small to learn from is left out
@@ -160,7 +163,9 @@ def prepare(
 
     learner = _make_learner(config, recipe, resolved, dls, model)
     training = Training(config, run, catalogue, dls, learner, shape, recipe, resolved)
-    if rank() == 0: _describe(training, weights, photos, time.monotonic()-start, goes_on=bool(earlier))
+    if rank() == 0:
+        _describe(training, weights, photos, time.monotonic()-start, goes_on=bool(earlier))
+        _write_photos(run, catalogue)
     return training
 
 # %% ../../nbs/33_training.finetune.ipynb #9b1df72f
@@ -172,16 +177,20 @@ def _begin_anew(config, run, catalogue):
 
 def _describe(training, weights, photos, seconds, goes_on):
     "The first lines of a run's record, and which photos it is of"
-    run, config, catalogue = training.run, training.config, training.catalogue
-    record = run.record
-    status = 'trained' if goes_on and record.status == 'trained' else 'interrupted' if goes_on else 'prepared'
-    timings = {**(record.timings.model_dump(exclude_unset=True) if goes_on else {}), 'prepare_seconds': round(seconds, 2)}
-    settings = {**config.model_dump(mode='json'), 'data': public_address(config.data)}
-    run.update(name=run.folder.name, status=status, started=record.started if goes_on else None, config=settings, resolved=training.resolved, weights=weights.to_dict(),
-        preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)}, hardware=describe_hardware(training.dls.device), versions=describe_versions(),
-        timings=timings, metrics={}, cost={})
+    run, config, record = training.run, training.config, training.run.record
+    trained = goes_on and record.status == 'trained'
+    started, timings = (record.started, record.timings.model_dump(exclude_unset=True)) if goes_on else (None, {})
+    made_from = dict(config={**config.model_dump(mode='json'), 'data': public_address(config.data)}, resolved=training.resolved,
+        weights=weights.to_dict(), preprocessing=training.shape.to_dict(), catalogue={**photos, 'source': photos_id(config.data, config.group)})
+    made_on = dict(hardware=describe_hardware(training.dls.device), versions=describe_versions())
+    status = 'trained' if trained else 'interrupted' if goes_on else 'prepared'
+    run.update(name=run.folder.name, status=status, started=started, **made_from, **made_on,
+        timings={**timings, 'prepare_seconds': round(seconds, 2)}, metrics={}, cost={})
+
+def _write_photos(run, catalogue):
+    "Which photos a run is of"
     table = catalogue.assign(given=catalogue.get('given', catalogue.label))
-    table[['sha256', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
+    table[['sha256', 'label', 'given', 'split']].to_parquet(run.folder/'photos.parquet', index=False)
 
 # %% ../../nbs/33_training.finetune.ipynb #d3750782
 def _how_it_ended(error):
@@ -222,6 +231,30 @@ def _class_weights(training):
     "What a photo of each class counts; None where all count the same"
     return None if training.config.balance == 'none' else class_weights(training.labels)
 
+# %% ../../nbs/33_training.finetune.ipynb #6341a2a3
+_ASKED = 3000  # Photos that are asked at most
+
+def _judge_head(training, features, labels, c):
+    "Share of training photos that a head is right on held out, and the temperature it needs; None and 1 where that cannot be asked"
+    photos = training.catalogue[training.catalogue.split == 'train'].reset_index(drop=True)
+    asked = np.sort(np.random.default_rng(training.config.seed).permutation(len(photos))[:_ASKED])
+    try: folds = assign_folds(photos.iloc[asked], 3, training.config.seed).to_numpy()
+    except DataError: return None, 1.   # a class with less than three different photos
+    if training.config.balance != 'none' or len(np.unique(labels[asked])) < len(training.dls.vocab): return None, 1.
+    logits = held_out_logits(features[asked], labels[asked], folds, c)
+    return round(float((logits.argmax(1).numpy() == labels[asked]).mean()), 4), head_temperature(logits, labels[asked])
+
+def _go_on_from_head(training, right, temperature):
+    "Settle how many epochs follow and start them from a head that is only as sure as it is right; what is to be said about it"
+    config, resolved, last = training.config, training.resolved, training.model.get_classifier()
+    if resolved['recipe'] == 'finetune' and config.epochs is None:
+        resolved['epochs'] = epochs_after_head(right, must_tune=config.recipe == 'finetune')
+    if resolved['epochs']:
+        with torch.no_grad():
+            for parameter in (last.weight, last.bias): parameter.div_(temperature)
+    if resolved['epochs'] or resolved['recipe'] == 'frozen': return ''
+    return f"the head is right on {percent(right)}% of photos held out: fine-tuning is left out (recipe = 'finetune' does it all the same)"
+
 # %% ../../nbs/33_training.finetune.ipynb #401ae4df
 def _fit_head(training, history, keep):
     "Solve the last layer on frozen features, put it into the model, and note how good it is"
@@ -242,8 +275,10 @@ def _fit_head(training, history, keep):
     valid_loss, correct = _score_layer(*found['valid'], weight, bias, weights)
     history.add(epoch=0, phase='head', train_loss=train_loss, valid_loss=valid_loss, accuracy=correct, lr=0.)
     keep.consider(model, valid_loss, 0)
+    right, temperature = _judge_head(training, *found['train'], c)
     images = sum(len(labels) for _, labels in found.values())
-    return dict(head_seconds=round(time.monotonic()-start, 2), head_saved=round(saved, 2), head_images=images, head_c=c, head_computed=computed)
+    seconds = dict(head_seconds=round(time.monotonic()-start, 2), head_saved=round(saved, 2))
+    return dict(**seconds, head_images=images, head_c=c, head_computed=computed, head_right=right, head_temperature=round(temperature, 3))
 
 # %% ../../nbs/33_training.finetune.ipynb #5f255dab
 def training_callbacks(
@@ -256,7 +291,8 @@ def training_callbacks(
     config, resolved, dls = training.config, training.resolved, training.dls
     # Always: randomness by step, the record, the best weights, the checkpoint, and the course of the learning rate
     lrs = [group['lr'] for group in training.learner.splitter(training.model)]
-    cbs = [StepSeed(config.seed, rank()), history, keep, StopDiverged(history), checkpoint, SkipBatches(checkpoint), schedule(lrs, config.schedule, config.warm_up)]
+    cbs = [StepSeed(config.seed, rank()), history, keep, StopDiverged(history), checkpoint, SkipBatches(checkpoint)]
+    cbs.append(schedule(lrs, config.schedule, config.warm_up))
     # What the network learns with
     gradual = config.unfreeze == 'gradual' and training.recipe.solve_head
     if world_size() > 1: cbs.append(ShareBatches(dls.device, resolved['norms'] == 'batch', gradual))
@@ -307,15 +343,20 @@ def _fit_epochs(training, history, keep, checkpoint, progress):
         history.rows, history.sums = list(rows), None
         if torch.cuda.is_available(): torch.cuda.empty_cache()
 
+def _save(training):
+    "Write the weights as they are"
+    save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
+
 def _end_diverged(training, keep, stop):
     "Keep the last good weights and say so"
     kept = ''
     if keep.best is not None:
         keep.restore(training.model)
-        if rank() == 0: save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
+        if rank() == 0: _save(training)
         kept = f'; the weights of epoch {keep.epoch_of_best} are kept in model.safetensors'
     if rank() == 0: Checkpoint(training.run.folder/'checkpoint').remove()
-    raise DivergedError(f"diverged in {stop.place}: its weights are no numbers any more; lower lr (it is {training.resolved['lr']:g}){kept}")
+    lr = f"lower lr (it is {training.resolved['lr']:g})"
+    raise DivergedError(f'diverged in {stop.place}: its weights are no numbers any more; {lr}{kept}')
 
 # %% ../../nbs/33_training.finetune.ipynb #73cd69ad
 def _consider_average(training, history, keep):
@@ -339,7 +380,10 @@ def _train(training, history, progress, timings):
         timings.update(_fit_head(training, history, keep))
         solved = f"accuracy {history.rows[-1]['accuracy']:.4f}  {duration(timings['head_seconds'])}"
         progress.say(f'{config.arch}  head solved on frozen features: {solved}', final=True)
-        if rank() == 0: run.update(timings=timings)
+        if left_out := _go_on_from_head(training, timings['head_right'], timings['head_temperature']):
+            timings['tuning'] = left_out
+            progress.say(f'{config.arch}  {left_out}', final=True)
+        if rank() == 0: run.update(timings=timings, resolved=resolved)
 
     # The epochs
     if resolved['epochs']:
@@ -360,7 +404,7 @@ def _train(training, history, progress, timings):
 def _finish_training(training, timings):
     "Write the trained weights and take the checkpoint away"
     timings['train_seconds'] = round(sum(timings.get(part, 0) for part in ('head_seconds', 'head_saved', 'fit_seconds')), 2)
-    save_model(training.run.folder/'model.safetensors', training.model, training.config.arch, training.dls.vocab, training.shape)
+    _save(training)
     training.run.update(status='trained', timings=timings)
     Checkpoint(training.run.folder/'checkpoint').remove()
 
