@@ -122,13 +122,17 @@ def audit(
 @app.command()
 def doubtful(
     data:Annotated[str, typer.Argument(help='A source, as for audit.')]='sample',
-    arch:Annotated[Optional[list[str]], typer.Option(help='Backbone whose frozen features are asked, photo by photo held out; several may be given.')]=None,
-    runs:Annotated[Optional[list[Path]], typer.Option(help="Finished runs' folders, whose test predictions are asked instead; several may be given.")]=None,
+    arch:Annotated[Optional[list[str]], typer.Option(
+        help='Backbone whose frozen features are asked, photo by photo held out; several may be given.')]=None,
+    runs:Annotated[Optional[list[Path]], typer.Option(
+        help="Finished runs' folders, whose test predictions are asked instead; several may be given.")]=None,
     weights:Annotated[str, typer.Option(help="As for train.")]='auto',
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
     review:Annotated[Path, typer.Option(help='CSV to write; verdicts that are in it already are kept.')]=Path('review.csv'),
-    page:Annotated[Optional[Path], typer.Option(help='HTML page with the photos, to judge by; it holds photos, so mind their licence.')]=None,
-    n:Annotated[Optional[int], typer.Option('-n', min=1, help='How many labels to list, the most doubtful first [files that carry two labels, and those that every backbone doubts].')]=None,
+    page:Annotated[Optional[Path], typer.Option(
+        help='HTML page with the photos, to judge by; it holds photos, so mind their licence.')]=None,
+    n:Annotated[Optional[int], typer.Option('-n', min=1, help='How many labels to list, the most doubtful first '
+        '[files that carry two labels, and those that every backbone doubts].')]=None,
 ):
     "List the labels to doubt, for a person to judge: files that carry two labels first, then those that every backbone asked doubts."
     import warnings
@@ -137,14 +141,17 @@ def doubtful(
         from catdog.training.config import make_config
         for name in arch or []: make_config(arch=name)   # names the nearest one where there is none
         from catdog.photos.catalogue import make_catalogue
-        from catdog.evaluation.labels import find_conflicts, list_doubtful, out_of_fold, rank_labels, review_page, start_review, summarise_doubts
+        from catdog.evaluation.labels import find_conflicts, list_doubtful, out_of_fold, rank_labels, review_page
+        from catdog.evaluation.labels import start_review, summarise_doubts
         catalogue = make_catalogue(data, progress=sys.stderr.isatty())
         if runs:
             from catdog.training.run import Run
             missing = [folder for folder in runs if not (folder/'predictions.parquet').exists()]
             if missing: raise ValueError(f"{missing[0]} is no finished run: it holds no predictions.parquet")
             predictions = {str(folder): Run(folder).predictions for folder in runs}
-        else: predictions = {name: out_of_fold(catalogue, name, weights, image_size, progress=sys.stderr.isatty()) for name in arch or ['tf_efficientnet_lite0']}
+        else:
+            asked, progress = arch or ['tf_efficientnet_lite0'], sys.stderr.isatty()
+            predictions = {name: out_of_fold(catalogue, name, weights, image_size, progress=progress) for name in asked}
         ranked, conflicts = rank_labels(predictions), find_conflicts(catalogue)
         listed = list_doubtful(ranked, conflicts, n)
         _say(summarise_doubts(ranked, conflicts, list(predictions)))
@@ -258,7 +265,8 @@ def train(**settings):
 @app.command()
 def evaluate(
     runs:Annotated[list[Path], typer.Argument(help='Run folders, or folders of run folders.')],
-    also:Annotated[Optional[str], typer.Option(help='Another data set to test on, of classes the run knows; photos it trained on are left out.')]=None,
+    also:Annotated[Optional[str], typer.Option(
+        help='Another data set to test on, of classes the run knows; photos it trained on are left out.')]=None,
     robustness:Annotated[bool, typer.Option('--robustness', help='Test on corrupted photos.')]=False,
     scaling:Annotated[bool, typer.Option('--scaling', help='Measure how throughput scales.')]=False,
     cost:Annotated[bool, typer.Option('--cost', help='Export and measure the costs again, on this machine.')]=False,
@@ -267,8 +275,10 @@ def evaluate(
 ):
     "Add to what is known of finished runs. Exit status 1 if any could not be evaluated."
     with _plain_errors():
-        if not (also or robustness or scaling or cost): raise ValueError('nothing to do: say --also DATA, --robustness, --scaling or --cost')
-        folders = [f for folder in runs for f in ([folder] if (folder/'run.json').is_file() else sorted(p.parent for p in folder.glob('*/run.json')))]
+        asked = also or robustness or scaling or cost
+        if not asked: raise ValueError('nothing to do: say --also DATA, --robustness, --scaling or --cost')
+        folders = []
+        for folder in runs: folders += [folder] if (folder/'run.json').is_file() else sorted(p.parent for p in folder.glob('*/run.json'))
         if not folders: raise ValueError(f"{', '.join(map(str, runs))} holds no run folder")
     from catdog.training.run import Run
     from catdog.evaluation.evaluate import evaluate_folder
@@ -393,10 +403,12 @@ def sweep(
 @app.command()
 def export(
     run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
-    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
+    out:Annotated[Path, typer.Option('-o', '--out',
+        help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
     formats:Annotated[str, typer.Option(help='onnx, onnx-int8 or onnx-fp16; several with commas.')]='onnx',
     data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
-    candidates:Annotated[bool, typer.Option(help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
+    candidates:Annotated[bool, typer.Option(
+        help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
 ):
     "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
     with _plain_errors():
@@ -420,7 +432,8 @@ def _row_printer(classes, as_json, as_csv, least):
         writer.writeheader()
         def write_csv(row):
             shares = {f'p_{name}': value for name, value in row.get('probabilities', {}).items()}
-            writer.writerow({**{k: v for k, v in row.items() if k != 'probabilities'}, **shares, **({'unsure': unsure(row)} if least else {})})
+            told = {name: value for name, value in row.items() if name != 'probabilities'}
+            writer.writerow({**told, **shares, **({'unsure': unsure(row)} if least else {})})
         return write_csv
     if as_json: return lambda row: typer.echo(json.dumps({**row, 'unsure': unsure(row)} if least and 'error' not in row else row))
     return lambda row: _print_plain(row, least)
@@ -429,10 +442,12 @@ def _row_printer(classes, as_json, as_csv, least):
 @app.command()
 def predict(
     run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
-    images:Annotated[list[str], typer.Argument(help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
+    images:Annotated[list[str], typer.Argument(
+        help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
     as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
-    precision:Annotated[Optional[float], typer.Option(help='Mark answers as unsure unless this share of such answers was right on the validation photos, such as 0.95.')]=None,
+    precision:Annotated[Optional[float], typer.Option(
+        help='Mark answers as unsure unless this share of such answers was right on the validation photos, such as 0.95.')]=None,
     batch_size:Annotated[int, typer.Option(min=1, help='Photos through the network in one go.')]=16,
     workers:Annotated[Optional[int], typer.Option(min=1, help='Threads that read photos; one a core by default.')]=None,
 ):
