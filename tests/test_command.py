@@ -49,7 +49,8 @@ def test_train_again_says_it_is_finished(runs, pets):
 
 
 MISTAKES = [
-    ('--archh', 'resnet18', '--arch'), ('--arch', 'resnet81', "'resnet18'"), ('--epochs', '0', 'epochs'), ('--data', 'no/where', 'no/where'),
+    ('--archh', 'resnet18', '--arch'), ('--arch', 'resnet81', "'resnet18'"), ('--epochs', '0', 'epochs'),
+    ('--data', 'no/where', 'no/where'),
 ]
 
 

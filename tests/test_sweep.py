@@ -128,16 +128,3 @@ def test_each_job_sees_a_gpu_of_its_own(tmp_path, pets, monkeypatch):
     commands = [log.read_text().splitlines()[0] for log in (tmp_path/'runs').glob('*/train.log')]
     assert sorted(command.split()[1] for command in commands) == ['CUDA_VISIBLE_DEVICES=4', 'CUDA_VISIBLE_DEVICES=7']
     assert done.stderr.count('trained on the processor, though there was a GPU for it') >= 2
-
-
-def test_a_dead_worker_of_ray_is_replaced(tmp_path, pets):
-    "As where a machine is short of memory: its job is tried again, and nothing it started is left"
-    runs = tmp_path/'runs'
-    command = [str(c) for c in (BIN/'catdog', 'sweep', *settings(data=pets, runs=runs, epochs=60), 'hydra/launcher=ray')]
-    sweep = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: list(runs.glob('*/history.csv')))
-    papermill = next(p for p in processes_of(runs) if 'papermill' in p.cmdline())
-    papermill.parent().kill()
-    _, told = sweep.communicate(timeout=240)
-    assert sweep.returncode == 0 and '1 finished' in told, told
-    assert (next(runs.glob('*/train.log')).read_text().count('papermill') >= 2) and processes_of(runs) == []

@@ -48,13 +48,16 @@ def test_metadata_is_that_of_settings_ini(wheel):
     assert notebooks | files <= set(names)
     assert metadata['License-Expression'] == settings['DEFAULT']['license']
     assert not [n for n in names if n.startswith(('nbs/', 'tests/'))]
-    for field, key in dict(Name='name', Version='version', Summary='description').items(): assert metadata[field] == settings['DEFAULT'][key]
+    fields = dict(Name='name', Version='version', Summary='description')
+    for field, key in fields.items(): assert metadata[field] == settings['DEFAULT'][key]
     required = {line.strip() for line in settings['DEFAULT']['requirements'].splitlines()}
     assert required == {r for r in metadata.get_all('Requires-Dist') if 'extra ==' not in r}
 
 
-CALLED = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'starlette': 'fastapi',
-          'multipart': 'python-multipart'}
+CALLED = {
+    'PIL': 'pillow', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core',
+    'pillow_heif': 'pillow-heif', 'IPython': 'ipython', 'nbclient': 'papermill', 'starlette': 'fastapi', 'multipart': 'python-multipart',
+}
 
 
 def read_requirements():
