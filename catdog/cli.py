@@ -288,7 +288,7 @@ def compare(
     delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
-    photos:Annotated[bool, typer.Option('--photos', help='Put the photos of the mistakes into the page (mind their licence).')]=False,
+    photos:Annotated[Optional[bool], typer.Option(help='Photos of the mistakes in the page [drawn ones and your own].')]=None,
 ):
     "Compare runs: runs compare.ipynb and writes report.html."
     from catdog import door

@@ -124,7 +124,7 @@ def fixed(
     def form(value): return f'{times*value:,.{digits}f}'
     return form
 
-# %% ../../nbs/53_comparison.tables.ipynb #9bfcfb06
+# %% ../../nbs/53_comparison.tables.ipynb #e9507a5d
 def _shown(rows, columns):
     "The columns that say something"
     kept = [column for column in columns if column.field in rows]
@@ -137,6 +137,7 @@ def text_table(
     "A table for a notebook or a terminal."
     return pd.DataFrame({column.heading: list(map(column.text, rows[column.field])) for column in _shown(rows, columns)}, dtype=object)
 
+# %% ../../nbs/53_comparison.tables.ipynb #65fa1b75
 def _cell(column, value):
     "A cell for a page: its text, its value, and its number to sort by"
     number = float(value) if isinstance(value, (int, float, np.number)) and math.isfinite(value) else None
