@@ -23,12 +23,12 @@ from .gather import METRICS
 from .compare import Comparison, latency, pareto_front, size_mb
 from .curves import Curve, error_at
 
-# %% ../../nbs/52_comparison.figures.ipynb #3b7868bb
+# %% ../../nbs/52_comparison.figures.ipynb #6e627b41
 PALETTE = ['#2a7fbf', '#d1495b', '#2e9e6b', '#a06cc4', '#e08e0b', '#159a9a', '#8c7350', '#c2589b', '#6f8a2a', '#71808c']
 
 def _further_colour(i):
     "A hue a golden angle on from the last, at one of three lightnesses"
-    red, green, blue = colorsys.hls_to_rgb(.09+.618034*i, (.48, .36, .6)[i % 3], .55)
+    red, green, blue = colorsys.hls_to_rgb(.09+.618034*i, (.5, .43, .6)[i % 3], .6)
     return f'#{round(255*red):02x}{round(255*green):02x}{round(255*blue):02x}'
 
 def setup_colours(
@@ -259,7 +259,7 @@ def _rows_axis(figure, names, colours):
 
 def _rows_height(names): return 1.1+.42*max(1, len(names))
 
-# %% ../../nbs/52_comparison.figures.ipynb #1142125c
+# %% ../../nbs/52_comparison.figures.ipynb #898fdbce
 def _draw_row(axis, i, name, row, seeds, colour):
     "A setup's interval, seeds and mean, in row i"
     [bar] = axis.plot([100*row.accuracy_low, 100*row.accuracy_high], [i, i], color=colour, lw=2, solid_capstyle='butt')
@@ -274,7 +274,7 @@ def _draw_row(axis, i, name, row, seeds, colour):
 
 def _draw_groups(axis, groups, names):
     "Bars to the right of the rows that join what cannot be distinguished"
-    step = min(.035, .3/max(1, len(groups)))
+    step = min(.035, .2/max(1, len(groups)))
     for k, group in enumerate(groups):
         x, places = 1.03+step*k, [names.index(name) for name in group]
         side = dict(color=INK, transform=axis.get_yaxis_transform(), clip_on=False)

@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['MISTAKE_COLUMNS', 'why_no_photos', 'report_html', 'write_report']
 
-# %% ../../nbs/54_comparison.report.ipynb #bbe30b81
+# %% ../../nbs/54_comparison.report.ipynb #d3f2bfb5
 import base64, io, json
 from pathlib import Path
 
-import pandas as pd
 from markupsafe import Markup
 
 from ..words import listing, percent, plural, points, render_page

@@ -9,7 +9,7 @@ __all__ = ['MISSING', 'SETUP_COLUMNS', 'VERDICTS', 'RUN_COLUMNS', 'CURVE_COLUMNS
            'run_numbers', 'runs_table', 'markdown_table', 'curve_tables', 'confusion', 'class_numbers',
            'confused_pairs', 'mistakes', 'robustness_table', 'subgroup_table', 'also_table', 'scaling_table']
 
-# %% ../../nbs/53_comparison.tables.ipynb #9bd497a1
+# %% ../../nbs/53_comparison.tables.ipynb #276463b0
 import math
 from dataclasses import dataclass
 from typing import Callable
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from ..words import listing, markdown_rows, percent, plural, points
+from ..words import listing, markdown_rows, percent, points
 from ..training.run import Run
 from ..evaluation.metrics import take_apart, wilson_interval
 from .statistics import photos_for_pair
