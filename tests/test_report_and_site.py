@@ -33,7 +33,7 @@ def test_report_sorts_by_a_click(report, page):
 def test_report_tells_numbers_and_switches_costs(report, page):
     page.goto((report/'report.html').as_uri())
     page.locator('#cost-latency .wide .tip[data-setup]').first.focus()      # as the keyboard does; a pointer may meet another dot's bar
-    page.wait_for_function("getComputedStyle(document.getElementById('tip')).opacity === '1'")
+    page.locator('#tip[style*="opacity: 1"]').wait_for()
     assert 'seed' in page.inner_text('#tip')
     page.locator('.tabs button', has_text='File size').click()
     assert page.locator('#cost-size').is_visible() and not page.locator('#cost-latency').is_visible()
