@@ -466,6 +466,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'catdog/comparison/figures.py'),
                                            'catdog.comparison.figures._share_text': ( 'comparison.figures.html#_share_text',
                                                                                       'catdog/comparison/figures.py'),
+                                           'catdog.comparison.figures._short': ( 'comparison.figures.html#_short',
+                                                                                 'catdog/comparison/figures.py'),
                                            'catdog.comparison.figures._side_by_side': ( 'comparison.figures.html#_side_by_side',
                                                                                         'catdog/comparison/figures.py'),
                                            'catdog.comparison.figures._ticks': ( 'comparison.figures.html#_ticks',

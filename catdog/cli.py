@@ -305,7 +305,7 @@ def compare(
     delta:Annotated[Optional[float], typer.Option(help=_DELTA)]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
-    photos:Annotated[bool, typer.Option('--photos', help='Put the photos of the mistakes into the page (mind their licence).')]=False,
+    photos:Annotated[Optional[bool], typer.Option(help='Photos of the mistakes in the page [drawn ones and your own].')]=None,
 ):
     "Compare runs: runs compare.ipynb and writes report.html."
     from catdog import door

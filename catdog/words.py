@@ -83,7 +83,8 @@ def page_policy(
     digests = [base64.b64encode(hashlib.sha256(page_text(name).encode()).digest()).decode() for name in scripts]
     allowed = ' '.join(f"'sha256-{digest}'" for digest in digests) or "'none'"
     images = 'data: blob:' if connect == "'none'" else f'data: blob: {connect}'
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src {images}; script-src {allowed}; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    rules = ["default-src 'none'", "style-src 'unsafe-inline'", f'img-src {images}', f'script-src {allowed}', f'connect-src {connect}']
+    return '; '.join([*rules, "base-uri 'none'", "form-action 'none'"])
 
 # %% ../nbs/02_words.ipynb #84c810d8
 @cache

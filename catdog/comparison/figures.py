@@ -23,12 +23,12 @@ from .gather import METRICS
 from .compare import Comparison, latency, pareto_front, size_mb
 from .curves import Curve, error_at
 
-# %% ../../nbs/52_comparison.figures.ipynb #3b7868bb
+# %% ../../nbs/52_comparison.figures.ipynb #6e627b41
 PALETTE = ['#2a7fbf', '#d1495b', '#2e9e6b', '#a06cc4', '#e08e0b', '#159a9a', '#8c7350', '#c2589b', '#6f8a2a', '#71808c']
 
 def _further_colour(i):
     "A hue a golden angle on from the last, at one of three lightnesses"
-    red, green, blue = colorsys.hls_to_rgb(.09+.618034*i, (.48, .36, .6)[i % 3], .55)
+    red, green, blue = colorsys.hls_to_rgb(.09+.618034*i, (.5, .43, .6)[i % 3], .6)
     return f'#{round(255*red):02x}{round(255*green):02x}{round(255*blue):02x}'
 
 def setup_colours(
@@ -115,14 +115,19 @@ class Figure:
 
     def _repr_html_(self): return f'<div style="max-width:860px">{self.svg()}</div>'
 
-# %% ../../nbs/52_comparison.figures.ipynb #54225105
+# %% ../../nbs/52_comparison.figures.ipynb #98f84eeb
+def _short(name, most=28):
+    "A name that leaves room for the figure"
+    return name if len(name) <= most else f'{name[:most-1]}…'
+
 def _reach(row):
     "How far the interval reaches below and above"
     return [np.maximum(row.accuracy-row.accuracy_low, 0), np.maximum(row.accuracy_high-row.accuracy, 0)]
 
+# %% ../../nbs/52_comparison.figures.ipynb #4df2b676
 def _label(axis, point, name, colour, offset, frame):
     "A name beside a point, on the side where there is room, and the box it takes"
-    label = axis.annotate(name, point, (8, offset), textcoords='offset points', va='center', fontsize=8.5, color=colour)
+    label = axis.annotate(_short(name), point, (8, offset), textcoords='offset points', va='center', fontsize=8.5, color=colour)
     if label.get_window_extent().x1 > frame.x1: label.set(ha='right', position=(-8, offset))
     tip(label, name)
     return label, label.get_window_extent()
@@ -238,12 +243,12 @@ def plot_tradeoff(
         _place_labels(axis, [(values[name], 100*rows.accuracy[name]) for name in shown], shown, colours)
     return Figure(draw, f'Accuracy against cost: {COST_AXES[cost]}')
 
-# %% ../../nbs/52_comparison.figures.ipynb #c432329c
+# %% ../../nbs/52_comparison.figures.ipynb #c1ebfb0e
 def _rows_axis(figure, names, colours):
     "An axis with a row a setup, the first on top"
     axis = figure.subplots()
     axis.set_ylim(len(names)-.4, -.6)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), map(_short, names))
     axis.grid(axis='y', visible=False)
     axis.tick_params(axis='y', length=0)
     for label, name in zip(axis.get_yticklabels(), names):
@@ -254,7 +259,7 @@ def _rows_axis(figure, names, colours):
 
 def _rows_height(names): return 1.1+.42*max(1, len(names))
 
-# %% ../../nbs/52_comparison.figures.ipynb #1142125c
+# %% ../../nbs/52_comparison.figures.ipynb #898fdbce
 def _draw_row(axis, i, name, row, seeds, colour):
     "A setup's interval, seeds and mean, in row i"
     [bar] = axis.plot([100*row.accuracy_low, 100*row.accuracy_high], [i, i], color=colour, lw=2, solid_capstyle='butt')
@@ -269,7 +274,7 @@ def _draw_row(axis, i, name, row, seeds, colour):
 
 def _draw_groups(axis, groups, names):
     "Bars to the right of the rows that join what cannot be distinguished"
-    step = min(.035, .3/max(1, len(groups)))
+    step = min(.035, .2/max(1, len(groups)))
     for k, group in enumerate(groups):
         x, places = 1.03+step*k, [names.index(name) for name in group]
         side = dict(color=INK, transform=axis.get_yaxis_transform(), clip_on=False)
@@ -298,7 +303,7 @@ def plot_ranking(
     height = _rows_height(names)
     return Figure(draw, 'Accuracy by setup, with bars that join what cannot be distinguished', (8.6, height), (4.1, height))
 
-# %% ../../nbs/52_comparison.figures.ipynb #86a08374
+# %% ../../nbs/52_comparison.figures.ipynb #d8e67906
 def _p_text(value):
     "A p-value in words"
     if pd.isna(value): return 'not tested'
@@ -326,7 +331,7 @@ def plot_differences(
             [point] = axis.plot(100*pair['difference'], i, 'o', ms=8, color=colours[name])
             tip(bar, name)
             tip(point, name, _difference_text(pair, len(comparison.pairs)))
-        axis.set_xlabel('points behind the best' if narrow else f'points of {METRICS[comparison.metric]} against {best}')
+        axis.set_xlabel('points behind the best' if narrow else f'points of {METRICS[comparison.metric]} against {_short(best)}')
     height = _rows_height(names)
     return Figure(draw, f'Differences to {best}', (8.6, height), (4.1, height))
 
@@ -345,7 +350,7 @@ def _grid_labels(figure, x='', y='accuracy (%)'):
     if x: figure.supxlabel(x, fontsize=9.5)
     figure.supylabel(y, fontsize=9.5)
 
-# %% ../../nbs/52_comparison.figures.ipynb #bba258e1
+# %% ../../nbs/52_comparison.figures.ipynb #ce22c761
 def _pooled_reliability(
     predictions:list[pd.DataFrame]   # One a seed
 )->pd.DataFrame:                     # As `reliability` makes it; photos and intervals are those of one seed
@@ -371,7 +376,7 @@ def _draw_calibration(axis, name, before, after, colour):
     [points] = axis.plot(before.confidence, before.accuracy, 'o', ms=4.5, color=colour)
     said = [f'says {percent(r.confidence, 0)}%, right in {percent(r.accuracy, 0)}% of {r.photos}' for r in before.itertuples()]
     tip(points, name, f"{name}: {'; '.join(said)}")
-    axis.set_title(name, fontsize=9, color=colour)
+    axis.set_title(_short(name), fontsize=9, color=colour)
 
 # %% ../../nbs/52_comparison.figures.ipynb #2a5602ad
 def plot_calibration(

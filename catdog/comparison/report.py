@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['MISTAKE_COLUMNS', 'why_no_photos', 'report_html', 'write_report']
 
-# %% ../../nbs/54_comparison.report.ipynb #bbe30b81
+# %% ../../nbs/54_comparison.report.ipynb #d3f2bfb5
 import base64, io, json
 from pathlib import Path
 
-import pandas as pd
 from markupsafe import Markup
 
 from ..words import listing, percent, plural, points, render_page
@@ -25,27 +24,29 @@ from .tables import (CLASS_COLUMNS, PAIR_COLUMNS, RUN_COLUMNS, SETUP_COLUMNS, Co
     choice_numbers, class_numbers, confused_pairs, confusion, curve_tables, display_table, fixed, guessing, html_table, markdown_table,
     mistakes, read_guesses, robustness_table, run_numbers, scaling_table, setup_numbers, subgroup_table, top_five)
 
-# %% ../../nbs/54_comparison.report.ipynb #bf48047e
+# %% ../../nbs/54_comparison.report.ipynb #28c0bbd0
 def _guess_marks(comparison, guess):
     "That setups are not shown to beat guessing"
     short = [name for name in comparison.rows.index if name not in guess.beaten_by]
     if not short: return []
-    return [f'{listing(short, 8)}: not shown to do better than {guess} of the test photos. More training photos, more epochs or pretrained weights may help.']
+    help_with = 'More training photos, more epochs or pretrained weights may help.'
+    return [f'{listing(short, 8)}: not shown to do better than {guess} of the test photos. {help_with}']
 
 def _answer_values(comparison, choice, guess):
     "The answer, the marks and the first table"
     several, chosen = len(comparison.rows) > 1, choice.chosen if choice.chosen in guess.beaten_by else None
     said = [answer(comparison, guess)]
     if several and chosen: said.append(' '.join([choice.note, *choice.sentences[int(chosen == comparison.best):]]).strip())
-    elif several and guess.beaten_by and choice.chosen: said.append(f'No choice is made: {choice.chosen} is not shown to do better than guessing.')
     elif several and not choice.chosen: said.append(choice.reason)
+    elif several and guess.beaten_by:
+        said.append(f'No choice is made: {choice.chosen} is not shown to do better than guessing.')
     shown = choice if chosen else Choice(**{**vars(choice), 'chosen': None})
-    note = f'''Cheapest first. A setup is good enough when it is shown, with 95% certainty, to be behind no other by more than {points(choice.delta)}
-        points; this is a stricter question than whether a difference is significant.'''
+    note = f'''Cheapest first. A setup is good enough when it is shown, with 95% certainty, to be behind no other by more than
+        {points(choice.delta)} points; this is a stricter question than whether a difference is significant.'''
     return dict(answer=said, marks=[*_guess_marks(comparison, guess), *choice.marks], choice_note=' '.join(note.split()),
         choice=html_table(choice_numbers(shown), choice_columns(shown)), chosen=f'{chosen} ←')
 
-# %% ../../nbs/54_comparison.report.ipynb #18cf7f11
+# %% ../../nbs/54_comparison.report.ipynb #41caec86
 _COST_NAMES = dict(latency='Latency', size='File size', macs='Arithmetic', training='Training time', energy='Energy')
 
 def _figure_values(comparison, guess):
@@ -70,19 +71,22 @@ def _curve_values(comparison, colours):
     if not curves: return None
     target = min(.9999, max(1-curve.points.error.min() for curve in curves.values()))
     table, crossings = curve_tables(curves, target)
-    return dict(figure=plot_curves(curves, colours).html(), colours={n: colours[n] for n in curves}, table=_plain_table(table), crossings=crossings)
+    figure, of_these = plot_curves(curves, colours).html(), {name: colours[name] for name in curves}
+    return dict(figure=figure, colours=of_these, table=_plain_table(table), crossings=crossings)
 
-# %% ../../nbs/54_comparison.report.ipynb #1f7b6f5e
+# %% ../../nbs/54_comparison.report.ipynb #6ad8e701
 def _tested_values(comparison, colours):
     "Sections on what else was tested"
     corrupted, groups, also, found = robustness_table(comparison), subgroup_table(comparison), also_table(comparison), []
     def of(table): return {name: colour for name, colour in colours.items() if name in set(table.setup)}
     if len(corrupted): found.append(dict(title='Corrupted photos', figure=plot_robustness(corrupted, colours).html(), colours=of(corrupted),
-        note='The same test photos with noise, blur, compression, less contrast, other brightness or rotated, by growing severity. Bars: 95%, each alone.'))
+        note='''The same test photos with noise, blur, compression, less contrast, other brightness or rotated, by growing severity.
+            Bars: 95% intervals, each alone.'''))
     if len(groups): found.append(dict(title='Which photos are hard?', figure=plot_subgroups(groups, colours).html(), colours=of(groups),
         note='Test photos by thirds of a trait. Bars: 95% intervals, each alone.'))
-    if len(also): found.append(dict(title='On other photos', table=_plain_table(also.rename_axis('accuracy %, on').fillna('–').reset_index()),
-        note='Accuracy with 95% intervals, each alone.'))
+    if len(also):
+        table = _plain_table(also.rename_axis('accuracy %, on').fillna('–').reset_index())
+        found.append(dict(title='On other photos', table=table, note='Accuracy with 95% intervals, each alone.'))
     return [dict(figure=None, table=None, colours={}) | part for part in found]
 
 _SCALES = dict(batch_size='by batch size', threads='by threads', image_size='by image size (pixels)', processes='by processes')
@@ -160,7 +164,7 @@ MISTAKE_COLUMNS = [
     Column('right only by', 'right_only', kind='text'),
     Column('wrong only by', 'wrong_only', kind='text')]
 
-# %% ../../nbs/54_comparison.report.ipynb #3d48cd2f
+# %% ../../nbs/54_comparison.report.ipynb #1c1a3305
 def _mistake_rows(listed, found, setups):
     "Photos with their names, by hash where the file is not here"
     few_right = [len(right) <= len(wrong) for right, wrong in zip(listed.right_by, listed.wrong_by)]
@@ -185,11 +189,12 @@ def _mistake_values(comparison, guesses, photos, most=24):
     listed = _mistake_rows(listed, found, len(comparison.rows))
     shown = [dict(picture=_thumbnail(found[r.sha256]), text=_photo_text(r, r.file)) for r in listed.itertuples() if r.sha256 in found]
     tested = plural(len(comparison.tested.correct), 'test photo')
-    note = f'''{len(rows):,} of {tested} are got wrong by some setup. What all get wrong may be a wrong label; what one gets wrong is that network’s weakness.'''
+    meaning = 'What all get wrong may be a wrong label; what one gets wrong is that network’s weakness.'
+    note = f'{len(rows):,} of {tested} are got wrong by some setup. {meaning}'
     columns = html_table(by_setup.rename_axis('setup').reset_index(), _MISTAKES_BY_SETUP)
     return dict(by_setup=columns, note=note, why=why or missing, photos=shown, table=html_table(listed, MISTAKE_COLUMNS))
 
-# %% ../../nbs/54_comparison.report.ipynb #1f593512
+# %% ../../nbs/54_comparison.report.ipynb #fbb5b8c0
 def _count_text(comparison):
     "How much the page speaks of"
     setups, tested = plural(len(comparison.rows), 'setup'), plural(len(comparison.tested.correct), 'test photo')
@@ -204,7 +209,8 @@ def report_html(
     "The comparison as one HTML page, with nothing to load from elsewhere."
     choice, guesses, colours = choice or choose(comparison), read_guesses(comparison), setup_colours(comparison.rows.index)
     guess = guessing(comparison, guesses)
-    return render_page('report.html.j2', title=title or f'Which backbone for {comparison.data}?', count=_count_text(comparison), colours=colours,
+    title = title or f'Which backbone for {comparison.data}?'
+    return render_page('report.html.j2', title=title, count=_count_text(comparison), colours=colours,
         **_answer_values(comparison, choice, guess), **_figure_values(comparison, guess),
         curves=_curve_values(comparison, colours), classes=_class_panels(comparison, guesses),
         tested=_tested_values(comparison, colours), scaling=_scaling_values(comparison),

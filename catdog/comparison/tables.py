@@ -9,7 +9,7 @@ __all__ = ['MISSING', 'SETUP_COLUMNS', 'VERDICTS', 'RUN_COLUMNS', 'CURVE_COLUMNS
            'run_numbers', 'runs_table', 'markdown_table', 'curve_tables', 'confusion', 'class_numbers',
            'confused_pairs', 'mistakes', 'robustness_table', 'subgroup_table', 'also_table', 'scaling_table']
 
-# %% ../../nbs/53_comparison.tables.ipynb #9bd497a1
+# %% ../../nbs/53_comparison.tables.ipynb #276463b0
 import math
 from dataclasses import dataclass
 from typing import Callable
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from ..words import listing, markdown_rows, percent, plural, points
+from ..words import listing, markdown_rows, percent, points
 from ..training.run import Run
 from ..evaluation.metrics import take_apart, wilson_interval
 from .statistics import photos_for_pair
@@ -124,7 +124,7 @@ def fixed(
     def form(value): return f'{times*value:,.{digits}f}'
     return form
 
-# %% ../../nbs/53_comparison.tables.ipynb #9bfcfb06
+# %% ../../nbs/53_comparison.tables.ipynb #e9507a5d
 def _shown(rows, columns):
     "The columns that say something"
     kept = [column for column in columns if column.field in rows]
@@ -137,6 +137,7 @@ def text_table(
     "A table for a notebook or a terminal."
     return pd.DataFrame({column.heading: list(map(column.text, rows[column.field])) for column in _shown(rows, columns)}, dtype=object)
 
+# %% ../../nbs/53_comparison.tables.ipynb #65fa1b75
 def _cell(column, value):
     "A cell for a page: its text, its value, and its number to sort by"
     number = float(value) if isinstance(value, (int, float, np.number)) and math.isfinite(value) else None
