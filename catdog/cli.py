@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'predict', 'main']
+           'export', 'predict', 'serve', 'main']
 
 # %% ../nbs/57_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -100,19 +100,23 @@ def audit(
     review:Annotated[Optional[Path], typer.Option(metavar='FILE', help='CSV of verdicts on labels to apply.')]=None,
     issues:Annotated[bool, typer.Option(help='Look for dark, bright, blurred and odd photos too, in the report.')]=True,
     seed:Annotated[int, typer.Option(help='Fixes the split.')]=42,
+    group:Annotated[Optional[str], typer.Option(metavar='PATTERN',
+        help="What of a photo's name names what it belongs to, such as '(.+)_[0-9]+'; it is kept on one side.")]=None,
+    near_copies:Annotated[bool, typer.Option(help='Keep near-copies of a photo on one side; the same content always is.')]=True,
     workers:Annotated[Optional[int], typer.Option(help='Processes that decode; one a core by default.')]=None,
 ):
     "Look at every photo: unreadable ones, copies, leaks between train and test."
     from catdog import door
     from catdog.photos.audit import write_audit
     with _plain_errors(), _interruptible('what was looked at is kept, and the same command goes on from there'):
-        found = door.audit(data, workers)
+        found = door.audit(data, workers, group, near_copies)
         _say(found.summary)
         if json_file: write_audit(found.photos, json_file)
         if report:
             from catdog.photos.card import write_card
             progress = sys.stderr.isatty()
-            typer.echo(write_card(data, report, review, seed=seed, issues=issues, workers=workers, progress=progress))
+            grouping = dict(group=group, near_copies=near_copies)
+            typer.echo(write_card(data, report, review, seed=seed, issues=issues, workers=workers, progress=progress, **grouping))
 
 # %% ../nbs/57_cli.ipynb #05f4e46a
 @app.command()
@@ -170,7 +174,7 @@ _GROUPS = {
     'Steps': 'epochs batch_size accumulate optimizer lr weight_decay schedule warm_up first_image_size patience keep',
     'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers',
     'Against overfitting': 'augmentation mixup cutmix erasing label_smoothing clip ema tta',
-    'Splits and seeds': 'valid_fraction test_fraction split_seed seed',
+    'Splits and seeds': 'valid_fraction test_fraction split_seed folds fold seed',
     'This machine': 'device precision compile processes checkpoint_minutes',
     'Where it is kept': 'runs rerun wandb',
 }
@@ -381,6 +385,21 @@ def sweep(
     typer.echo(asked.configs[0].runs)
     if states-{'finished'}: raise typer.Exit(1 if states <= {'finished', 'failed'} else 130)
 
+# %% ../nbs/57_cli.ipynb #99d69966
+@app.command()
+def export(
+    run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
+    formats:Annotated[str, typer.Option(help='onnx, onnx-int8 or onnx-fp16; several with commas.')]='onnx',
+    data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
+    candidates:Annotated[bool, typer.Option(help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
+):
+    "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
+    with _plain_errors():
+        from catdog.evaluation.formats import export_run
+        from catdog.training.run import Run
+        typer.echo(export_run(Run(run), out, [name.strip() for name in formats.split(',')], data, candidates, say=_say))
+
 # %% ../nbs/57_cli.ipynb #e37547b4
 def _print_plain(row, least):
     "A row for a person"
@@ -427,6 +446,22 @@ def predict(
             show(row)
     if sum(counts.values()) > 1: _say(summarise_rows(counts, time.monotonic()-start))
     if '' in counts: raise typer.Exit(1)
+
+# %% ../nbs/57_cli.ipynb #4e7c46fc
+@app.command()
+def serve(
+    model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
+    host:Annotated[str, typer.Option(help='Address to listen on; 0.0.0.0 is for every machine that can reach this one.')]='127.0.0.1',
+    port:Annotated[int, typer.Option(min=0, max=65535, help='Port to listen on.')]=8000,
+    api_key:Annotated[str, typer.Option(envvar='CATDOG_API_KEY', help='Key that requests must carry as X-API-Key.', show_default=False)]='',
+    megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
+    seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
+    batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+):
+    "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
+    with _plain_errors():
+        from catdog.deploy.serve import Limits, serve as run_server
+        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
 
 # %% ../nbs/57_cli.ipynb #a8d523fe
 def _is_train(line):

@@ -53,7 +53,8 @@ def worker_device(
     kind, _, index = device.partition(':')
     if processes == 1 or kind == 'cpu': return device
     if kind != 'cuda': raise ConfigError(f"processes = {processes} cannot share device = {device!r}: take processes = 1, or device = 'cpu'")
-    if index: raise ConfigError(f"processes = {processes} cannot share device = {device!r}: with device = 'cuda' each takes a card of its own")
+    if index:
+        raise ConfigError(f"processes = {processes} cannot share device = {device!r}: with device = 'cuda' each takes a card of its own")
     gpus = torch.cuda.device_count() if gpus is None else gpus
     if processes > gpus: raise ConfigError(f"processes = {processes} are more than this machine's {gpus} GPUs: each needs one of its own")
     return f'cuda:{number}'
@@ -84,16 +85,16 @@ def training_arithmetic(
     deterministic:bool=False     # As `RunConfig.deterministic`
 ):
     "How a training step computes within the block; yields it for the record."
-    cuda, matmul = device.type == 'cuda', torch.backends.cuda.matmul
-    before = matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
-    fast = cuda and not deterministic
-    matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = fast
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, torch.are_deterministic_algorithms_enabled()
+    fast = device.type == 'cuda' and not deterministic
+    matmul.allow_tf32 = cudnn.allow_tf32 = cudnn.benchmark = fast
     if deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')   # which cuBLAS asks for
         torch.use_deterministic_algorithms(True, warn_only=True)
     try: yield dict(tf32=fast, cudnn_benchmark=fast, deterministic=deterministic)
     finally:
-        matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark, exact = before
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, exact = before
         torch.use_deterministic_algorithms(exact)
 
 # %% ../nbs/04_device.ipynb #29fb4862
@@ -170,6 +171,8 @@ def largest_batch(
     return size
 
 # %% ../nbs/04_device.ipynb #227f5d3d
+def _blank(n, size, device): return torch.zeros(n, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+
 def step_fits(
     model:nn.Module,             # On its device
     n:int,                       # Photos in the batch
@@ -178,7 +181,7 @@ def step_fits(
 )->bool:
     "Whether a training step with so many photos fits into the device's memory."
     device = next(model.parameters()).device
-    try: training_step(model, torch.zeros(n, 3, size, size, device=device).contiguous(memory_format=torch.channels_last), precision)
+    try: training_step(model, _blank(n, size, device), precision)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error): raise
         return False
@@ -227,8 +230,9 @@ def describe_hardware(
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     used = dict(device=str(device)) if device else {}
     if device and device.type == 'cuda': used['gpu'] = torch.cuda.get_device_name(device)
-    return dict(cpu=_cpu_name(), cores=usable_cores(), threads=torch.get_num_threads(), memory_gb=round(psutil.virtual_memory().total/2**30, 1),
-        gpus=gpus, system=platform.system(), **used, **_cuda_versions())
+    memory = round(psutil.virtual_memory().total/2**30, 1)
+    cpu = dict(cpu=_cpu_name(), cores=usable_cores(), threads=torch.get_num_threads(), memory_gb=memory)
+    return dict(**cpu, gpus=gpus, system=platform.system(), **used, **_cuda_versions())
 
 # %% ../nbs/04_device.ipynb #bf463abd
 _SOFTWARE = ('catdog-timm', 'torch', 'timm', 'fastai', 'numpy', 'pillow')

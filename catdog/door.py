@@ -36,19 +36,23 @@ def _find_leaks(good):
     return good.path[find_leaks(good.assign(split=sides))].tolist()
 
 def describe_duplicates(
-    audited:'pd.DataFrame'   # As `audit_photos` makes it
-)->str:                      # One to three lines
+    audited:'pd.DataFrame',  # As `audit_photos` makes it
+    near_copies:bool=True    # Near-copies are copies too
+)->str:                      # A few lines
     "Copies, copies with different labels, and leaks, in words."
-    from catdog.photos.duplicates import find_duplicates, group_duplicates
+    from catdog.photos.catalogue import assign_splits, describe_shares
+    from catdog.photos.duplicates import find_conflicts, find_duplicates, group_duplicates
     good = audited[audited.status != 'skipped']
     if not len(good): return 'no photo can be read'
-    good = good.assign(group=group_duplicates(good))
+    good = good.assign(group=group_duplicates(good, near_copies))
     copies = find_duplicates(good)
-    lines = [_count_copies(copies)]
+    two, lines = good.path[find_conflicts(good)].tolist(), [_count_copies(copies)]
+    if two: lines.insert(0, f'two labels on the very same file: {_names(two)}; they are left out until a verdict decides')
     clash = copies[copies.groupby('group').label.transform('nunique') > 1]
     if len(clash): lines.append(f"  with different labels: {plural(clash.group.nunique(), 'group')} ({_names(clash.path.tolist())})")
     leaks = _find_leaks(good)
     if leaks: lines.append(f'  leaks: {len(leaks):,} of the test photos have a copy among those to learn from ({_names(leaks)})')
+    lines += [f'  {text}' for text in describe_shares(good.assign(split=assign_splits(good)))]
     return '\n'.join(lines)
 
 # %% ../nbs/56_door.ipynb #f175db22
@@ -63,16 +67,18 @@ def _count_copies(copies):
 # %% ../nbs/56_door.ipynb #d4bea048
 def audit(
     data:str,                # A folder of class folders, or any other source, as `RunConfig.data`
-    workers:int|None=None    # Processes that decode; None takes one a core
+    workers:int|None=None,   # Processes that decode; None takes one a core
+    group:str|None=None,     # Pattern on names for what belongs together, as `RunConfig.group`
+    near_copies:bool=True    # Near-copies are copies too
 )->Audit:
     "Look at every photo. DataError where there is nothing to learn from."
     from catdog.photos.audit import audit_photos, summarize_audit
     from catdog.photos.sources import find_photos
     progress = sys.stderr.isatty()
-    found = find_photos(str(data), progress=progress)
+    found = find_photos(str(data), progress, group)
     audited = audit_photos(found, workers, progress=progress)
     summary = summarize_audit(audited, found.attrs['passed_over'])
-    return Audit(audited, f'{summary}\n{describe_duplicates(audited)}')
+    return Audit(audited, f'{summary}\n{describe_duplicates(audited, near_copies)}')
 
 # %% ../nbs/56_door.ipynb #54a084ab
 def _open_relay(folder, terminal):

@@ -138,5 +138,5 @@ def test_export_does_without_the_extra(tmp_path, monkeypatch):
     save_model(tmp_path/'model.safetensors', model, 'test_resnet', ['cat', 'dog'], shape)
     draw_picture('cat', 1).save(tmp_path/'cat.jpg')
     found = evaluate.measure_costs(tmp_path, model, shape, ['cat', 'dog'], [tmp_path/'cat.jpg'])
-    assert "pip install 'catdog-timm[deploy]'" in found['onnx']['note'] and found['latency_ms'] > 0
+    assert "pip install '.[deploy]'" in found['onnx']['note'] and found['latency_ms'] > 0
     assert not (tmp_path/'model.onnx').exists()

@@ -29,7 +29,7 @@ class Keep(Callback):
 data, out = sys.argv[1:]
 config = make_config(arch='test_convnext', data=data, weights='none', image_size=48, epochs=1, batch_size=16, precision='fp32', runs=out+'.runs')
 training = prepare(config, make_catalogue(config.data), progress=False)
-with training.learner.no_bar(), training.learner.no_logging(): training.learner.fit(1, cbs=[Keep()]+([ShareBatches()] if world_size() > 1 else []))
+with training.learner.no_bar(), training.learner.no_logging(): training.learner.fit(1, cbs=[Keep()]+([ShareBatches(training.dls.device)] if world_size() > 1 else []))
 """
 
 
@@ -53,7 +53,7 @@ def test_two_processes_train_as_one(tmp_path, pets):
         [folder] = (tmp_path/str(processes)).iterdir()
         runs.append(json.loads((folder/'run.json').read_text()))
         histories.append(pd.read_csv(folder/'history.csv'))
-        assert sorted(p.name for p in folder.iterdir()) == ['history.csv', 'model.onnx', 'model.safetensors', 'predictions.parquet', 'run.json', 'train.ipynb', 'valid_predictions.parquet']
+        assert sorted(p.name for p in folder.iterdir()) == ['history.csv', 'model.onnx', 'model.safetensors', 'photos.parquet', 'predictions.parquet', 'run.json', 'train.ipynb', 'valid_predictions.parquet']
     pd.testing.assert_frame_equal(*histories, rtol=1e-4)
     assert [r['metrics']['photos'] for r in runs] == [12, 12] and runs[0]['metrics']['accuracy'] == runs[1]['metrics']['accuracy']
 

@@ -1,8 +1,62 @@
-"""README.md is made from nbs/index.ipynb, and what it shows exists."""
+"""README.md is made from nbs/index.ipynb, what it shows exists, and its commands work from a fresh clone in the order they stand."""
+import os
 import re
+import shlex
 import sys
+import sysconfig
 
+import pytest
 from conftest import ROOT, run
+
+README = (ROOT/'README.md').read_text()
+TINY = dict(epochs=1, image_size=48, weights='none', batch_size=16, precision='fp32')
+AS_OPTIONS = ' '.join(f"--{name.replace('_', '-')} {value}" for name, value in TINY.items())
+AS_OVERRIDES = ' '.join(f'{name}={value}' for name, value in TINY.items())
+AS_PARAMETERS = ' '.join(f'-p {name} {value}' for name, value in TINY.items())
+AS_ARGUMENTS = ', '.join(f'{name}={value!r}' for name, value in TINY.items())
+
+# What stands between the reader's words and this machine: settings that make a training one of seconds, and the libraries
+# that pip would bring, lent by PYTHONPATH. `choose` may say that the data cannot decide, which is a status of its own.
+READER = f"""
+set -eu
+skip() {{ echo "skipped: $*" >&2; }}
+catdog() {{
+  case "$1" in
+    sample) command catdog "$@" -n 60 ;;
+    train) command catdog "$@" {AS_OPTIONS} ;;
+    sweep) command catdog "$@" {AS_OVERRIDES} ;;
+    choose) command catdog "$@" || test $? -eq 3 ;;
+    *) command catdog "$@" ;;
+  esac
+}}
+papermill() {{ python -m papermill "$@" {AS_PARAMETERS}; }}
+make() {{
+  case "$1" in
+    demo) skip 'make demo trains for a quarter of an hour; its commands are checked by test_demo_is_made_of_commands_that_work' ;;
+    test) skip 'make test is what runs this' ;;
+    *) return 1 ;;
+  esac
+}}
+"""
+
+
+def read_blocks():
+    "The commands of the README in order: language and text of each block that names one"
+    return re.findall(r'^```(sh|python)\n(.*?)^```$', README, re.M|re.S)
+
+
+def write_script():
+    "All of them as one program of the shell, which ends at the first that fails and says which it was"
+    lines = [READER]
+    for language, text in read_blocks():
+        if language == 'python':
+            quick = text.replace("data='photos'", f"data='photos', {AS_ARGUMENTS}")
+            lines.append(f"echo '+ python' >&2\npython - <<'END'\n{quick}END")
+            continue
+        for line in text.splitlines():
+            typed = line.replace('ADDRESS', shlex.quote(str(ROOT)))
+            lines.append(f"echo {shlex.quote(f'+ {line}')} >&2\n{typed}")
+    return '\n'.join(lines)
 
 
 def test_readme_is_in_sync():
@@ -10,11 +64,41 @@ def test_readme_is_in_sync():
 
 
 def test_links_and_pictures_exist():
-    for target in re.findall(r'\]\(([^)#]+)', (ROOT/'README.md').read_text()):
+    for target in re.findall(r'\]\(([^)#]+)', README):
         if '://' not in target: assert (ROOT/target).exists(), target
 
 
 def test_options_named_in_readme_exist():
     from catdog.training.config import RunConfig
-    text = (ROOT/'README.md').read_text()
-    for name in re.findall(r'-p (\w+) ', text): assert name in RunConfig.model_fields or name == 'out', name
+    for name in re.findall(r'-p (\w+) ', README): assert name in RunConfig.model_fields or name == 'out', name
+
+
+def test_exit_codes_are_those_of_the_command():
+    from catdog.cli import EXIT_CODES
+    assert {int(code): text for code, text in re.findall(r'^\| (\d+) \| (.*) \|$', README, re.M)} == EXIT_CODES
+
+
+def test_no_package_is_promised():
+    "There is none to be found: extras are installed from the checkout"
+    for path in [ROOT/'README.md', *(ROOT/'nbs').glob('*.ipynb'), *(ROOT/'catdog').rglob('*.py')]:
+        assert 'catdog-timm[' not in path.read_text(), path
+
+
+def test_demo_is_made_of_commands_that_work():
+    from catdog.training.config import RunConfig, make_config
+    told = run('make', '-n', 'demo', cwd=ROOT).stdout
+    commands = [shlex.split(line) for line in told.splitlines() if 'catdog train' in line]
+    assert len(commands) == 6
+    for words in commands:
+        given = dict(zip(words[words.index('train')+1::2], words[words.index('train')+2::2]))
+        config = make_config(**{name.removeprefix('--').replace('-', '_'): value for name, value in given.items()})
+        assert set(config.model_fields_set) <= set(RunConfig.model_fields)
+
+
+def test_commands_work_in_order(tmp_path):
+    if not (ROOT/'.git').exists(): pytest.skip('not a git checkout: there is nothing to clone')
+    lent = dict(PYTHONPATH=sysconfig.get_path('purelib'), PIP_NO_DEPS='1', PIP_NO_BUILD_ISOLATION='0', PIP_NO_INDEX='1')
+    done = run('bash', '-c', write_script(), cwd=tmp_path, env={**os.environ, **lent}, timeout=1500)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert 'Successfully installed catdog' in done.stdout and (tmp_path/'catdog'/'report'/'report.html').exists()
+    assert sum(line.startswith('skipped: ') for line in done.stderr.splitlines()) == 2

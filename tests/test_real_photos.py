@@ -7,7 +7,8 @@ from conftest import SHARED, catdog, options
 from catdog.models.weights import PACKAGED, packaged_file
 
 PHOTOS, WEIGHTS = SHARED/'data'/'catdog-2k', SHARED/'weights'
-needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason='the photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)')
+missing = 'the photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)'
+needs_photos = pytest.mark.skipif(not PHOTOS.is_dir(), reason=missing)
 
 
 def accuracy(tmp_path, **settings):
@@ -36,3 +37,13 @@ def test_head_on_a_weights_file(tmp_path, arch, settings, least):
     file = WEIGHTS/('vgg16_features.safetensors' if arch == 'vgg16' else f'{arch}.safetensors')
     correct, used = accuracy(tmp_path, arch=arch, weights=file, **settings)
     assert used == 'file' and correct > least
+
+
+@needs_photos
+def test_a_solved_head_is_not_tuned(tmp_path):
+    if not packaged_file('tf_efficientnet_lite0'): pytest.skip('the package with its weights is not installed')
+    settings = dict(data=PHOTOS, runs=tmp_path, arch='tf_efficientnet_lite0', image_size=192, train_photos=400)
+    done = catdog('train', *options(settings), timeout=600)
+    assert done.returncode == 0 and 'fine-tuning is left out' in done.stderr+done.stdout, done.stderr
+    info = json.loads(next(tmp_path.glob('*/run.json')).read_text())
+    assert info['resolved']['epochs'] == 0 and info['timings']['head_right'] >= .99 and info['metrics']['accuracy'] > .98

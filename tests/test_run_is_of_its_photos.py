@@ -34,7 +34,7 @@ def test_changed_photos_are_said_and_trained_on_anew(tmp_path, pets):
     cats[1].rename(tmp_path/'photos'/'dog'/cats[1].name)
     done = catdog('train', *start_settings(tmp_path/'photos', tmp_path/'runs'))
     assert done.returncode == 0, done.stderr
-    assert '1 removed, 1 relabelled' in done.stderr and 'a new run' in done.stderr
+    assert '1 removed and 1 relabelled' in done.stderr and 'a new run' in done.stderr
     assert done.stdout.strip() != first.stdout.strip()
     assert json.loads((tmp_path/'runs'/first.stdout.strip().split('/')[-1]/'run.json').read_text()) == before, 'the earlier run is left as it was'
 

@@ -1,13 +1,22 @@
 """Copies are found as comparing each with each would find them, and no split, fold or subset betrays them."""
+import io
+import shutil
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import catdog
-from PIL import Image
+from conftest import SHARED, catdog
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+from sklearn.datasets import load_digits
 
 from catdog.errors import DataError
-from catdog.photos.duplicates import group_duplicates, near_pairs
-from catdog.photos.catalogue import assign_folds, assign_splits, choose_subset, make_catalogue
+from catdog.photos.catalogue import assign_folds, assign_splits, choose_subset, compare_catalogues, make_catalogue, photos_id
+from catdog.photos.decode import open_photo
+from catdog.photos.duplicates import group_duplicates, near_copies, near_pairs
+from catdog.photos.review import add_verdict
+from catdog.photos.sample import draw_picture
+from catdog.photos.workers import difference_hash, grey_thumbnail
 
 
 def photos(n, seed, groups=None):
@@ -30,8 +39,189 @@ def test_near_pairs_are_those_of_each_with_each(seed, distance):
 
 def test_many_copies_are_no_burden():
     "Ten thousand copies of one photo, and as many without relief, are groups and not fifty million pairs"
-    table = pd.DataFrame(dict(sha256=[f'{i:064x}' for i in range(20_000)], dhash=['00ff00ff00ff00ff']*10_000+['']*10_000))
+    picture = draw_picture('cat', 1)
+    looks = [difference_hash(picture)]*10_000+['']*10_000, [grey_thumbnail(picture)]*10_000+['']*10_000
+    table = pd.DataFrame(dict(sha256=[f'{i:064x}' for i in range(20_000)], dhash=looks[0], thumbnail=looks[1]))
     assert group_duplicates(table).nunique() == 10_001
+
+
+def looks_of(pictures):
+    "What an audit keeps of pictures"
+    looks = dict(dhash=[difference_hash(picture) for picture in pictures], thumbnail=[grey_thumbnail(picture) for picture in pictures])
+    return pd.DataFrame(dict(sha256=[f'{i:064x}' for i in range(len(pictures))], **looks))
+
+
+def saved(picture, quality):
+    file = io.BytesIO()
+    picture.save(file, 'JPEG', quality=quality)
+    return Image.open(file).convert('RGB')
+
+
+def cropped(picture, left, top, right, bottom):
+    width, height = picture.size
+    return picture.crop((int(left*width), int(top*height), int(right*width), int(bottom*height)))
+
+
+COPIES = {
+    'resized': lambda picture: picture.resize((picture.width//2, picture.height//2)),
+    'saved again': lambda picture: saved(picture, 40),
+    'brightened': lambda picture: ImageEnhance.Brightness(picture).enhance(1.2),
+    'less contrast': lambda picture: ImageEnhance.Contrast(picture).enhance(.7),
+    'cropped': lambda picture: cropped(picture, .03, .03, .97, .97),
+    'cropped on one side': lambda picture: cropped(picture, .05, .02, .98, .96),
+}
+
+
+def draw_xray(seed):
+    "One layout with small differences: chest, lungs, spine, ribs, heart, spots"
+    rng, image = np.random.default_rng(seed), Image.new('L', (224, 224), 25)
+    draw = ImageDraw.Draw(image)
+    chest, lungs, heart = rng.normal(0, 3, 4), rng.normal(0, 4, (2, 4)), rng.normal(0, 5, 4)
+    draw.ellipse(tuple(chest+(16, 8, 206, 218)), fill=150)
+    for place, left in zip(lungs, (44, 126)): draw.ellipse(tuple(place+(left, 40, left+58, 176)), fill=60)
+    draw.rectangle((105, 16, 119, 210), fill=185)
+    for rib in range(7): draw.arc((26, 48+18*rib, 200, 84+18*rib), 200, 340, fill=120, width=3)
+    draw.ellipse(tuple(heart+(110, 114, 162, 188)), fill=165)
+    for x, y, side in rng.uniform((50, 50, 4), (170, 160, 14), (rng.integers(0, 5), 3)): draw.ellipse((x-side, y-side, x+side, y+side), fill=110)
+    noisy = np.asarray(image.filter(ImageFilter.GaussianBlur(2)))+rng.normal(0, 4, (224, 224))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert('RGB')
+
+
+def draw_part(seed):
+    "A part on a table, every second one with a scratch"
+    rng, image = np.random.default_rng(seed), Image.new('L', (224, 224), 200)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((35, 35, 189, 189), fill=120)
+    draw.ellipse((84, 84, 140, 140), fill=200)
+    x, y, across, down = rng.uniform((62, 62, -40, -40), (158, 158, 40, 40))
+    if seed % 2: draw.line((x, y, x+across, y+down), fill=245, width=3)
+    noisy = np.asarray(image.filter(ImageFilter.GaussianBlur(.8)))+rng.normal(0, 5, (224, 224))
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert('RGB')
+
+
+def digit(pixels): return Image.fromarray((pixels*15.9).astype(np.uint8)).resize((28, 28), Image.Resampling.BICUBIC).convert('RGB')
+
+
+LAYOUTS = {   # Pictures, and how many groups of 100 pictures there are at least
+    'X-rays': (lambda n: [draw_xray(i) for i in range(n)], .85),
+    'parts': (lambda n: [draw_part(i) for i in range(n)], .85),
+    'digits': (lambda n: [digit(pixels) for pixels in load_digits().images[:n]], .85),
+}
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_photos_of_one_layout_are_no_copies(layout):
+    "They are candidates by the hundred, and all but a few stand alone; what was saved again or resized is found among them"
+    draw, least = LAYOUTS[layout]
+    pictures = draw(150)
+    copies = [saved(picture, 90) for picture in pictures[:8]]+[COPIES['resized'](picture) for picture in pictures[8:16]]
+    table = looks_of([*pictures, *copies])
+    candidates = near_pairs(np.array([int(text, 16) for text in table.dhash], np.uint64), 10)
+    groups = group_duplicates(table)
+    assert len(candidates) > 300 and groups[:150].nunique() > least*150
+    assert (groups[150:].to_numpy() == groups[:16].to_numpy()).mean() > .8
+
+
+def test_a_layout_can_be_trained_on_with_its_classes_in_their_shares(tmp_path):
+    for i in range(80):
+        folder = tmp_path/'parts'/('scratched' if i % 2 else 'whole')
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_part(i).save(folder/f'{i}.png')
+    catalogue = make_catalogue(tmp_path/'parts')
+    share = (catalogue.split == 'test').groupby(catalogue.label).mean()
+    assert (share-.2).abs().max() <= .05 and not [text for text in catalogue.attrs['said'] if 'test has' in text]
+
+
+@pytest.mark.parametrize('name', ['trashnet-690', 'caltech101-1680', 'catdog-2k'])
+def test_copies_of_real_photos_are_found_and_others_are_not(name):
+    folder = SHARED/'data'/name
+    if not folder.is_dir(): pytest.skip(f'{name} is not beside this checkout')
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in ('.jpg', '.png'))[::8][:160]
+    pictures = [open_photo(path) for path in paths]
+    planted = [(number, change) for number in range(0, len(pictures), 4) for change in COPIES]
+    copies = [COPIES[change](pictures[number]) for number, change in planted]
+    groups = group_duplicates(looks_of([*pictures, *copies]))
+    together = groups[len(pictures):].to_numpy() == groups[[number for number, _ in planted]].to_numpy()
+    found = pd.Series(together).groupby([change for _, change in planted]).mean()
+    assert (found.drop(['cropped on one side', 'brightened']) > .9).all() and (found > .75).all(), found
+    assert groups[:len(pictures)].nunique() > .97*len(pictures)
+    mirrored = group_duplicates(looks_of([*pictures, *[picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]]))
+    assert (mirrored[:len(pictures)].to_numpy() == mirrored[len(pictures):].to_numpy()).mean() < .02
+
+
+def test_twenty_five_thousand_photos_take_no_time():
+    rng = np.random.default_rng(0)
+    hashes, pixels = rng.integers(0, 2**64, 25_000, np.uint64), rng.integers(0, 256, (25_000, 32, 32)).astype(np.float32)
+    hashes[1::50], pixels[1::50] = hashes[::50], pixels[::50]*.9
+    start = time.monotonic()
+    pairs = near_copies(hashes, pixels)
+    assert set(map(tuple, pairs)) == {(i, i+1) for i in range(0, 25_000, 50)} and time.monotonic()-start < 60
+
+
+def test_what_belongs_together_lies_on_one_side(pets, tmp_path):
+    "By a pattern on names, and by a column of a list"
+    for path in pets.rglob('*.jpg'):
+        number = int(path.stem.split('.')[1])
+        target = tmp_path/'pets'/path.parent.name/f'{path.parent.name}{number//3}_{number%3}.jpg'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    by_name = make_catalogue(tmp_path/'pets', group=r'(.+)_\d+')
+    names = by_name.path.map(lambda path: path.stem.split('_')[0])
+    assert names.nunique() == 20 and by_name.group.nunique() == 20 and by_name.split.groupby(names).nunique().max() == 1
+    table = pd.DataFrame(dict(path=by_name.path.map(str), label=by_name.label, group=names))
+    table.to_csv(tmp_path/'list.csv', index=False)
+    assert make_catalogue(tmp_path/'list.csv').split.groupby(names).nunique().max() == 1
+    assert make_catalogue(tmp_path/'pets').split.groupby(names).nunique().max() > 1
+    with pytest.raises(DataError, match='fits no name'): make_catalogue(tmp_path/'pets', group='(plant.+)-x')
+
+
+def test_near_copies_can_be_taken_for_different_photos(tmp_path):
+    "A burst of one scene cannot be trained on as one group, and the message says so; the same bytes are one photo always"
+    for label, seed in (('cat', 1), ('dog', 2)):
+        (tmp_path/'pets'/label).mkdir(parents=True)
+        for i in range(12): saved(draw_picture(label, seed), 60+3*i).save(tmp_path/'pets'/label/f'{i}.png')
+        shutil.copy(tmp_path/'pets'/label/'0.png', tmp_path/'pets'/label/'same.png')
+    with pytest.raises(DataError, match='13 photos .* one group of copies.*no-near-copies'): make_catalogue(tmp_path/'pets')
+    catalogue = make_catalogue(tmp_path/'pets', near_copies=False)
+    assert catalogue.group.nunique() == 24 and set(catalogue.split) == {'train', 'valid', 'test'}
+
+
+def test_a_class_with_another_share_on_a_side_is_named(pets, tmp_path):
+    shutil.copytree(pets, tmp_path/'pets')
+    for i, path in enumerate(sorted((tmp_path/'pets'/'cat').iterdir())): path.rename(path.with_name(f'burst{i//15}_{path.name}'))
+    said = make_catalogue(tmp_path/'pets', group=r'(burst\d)_.+').attrs['said']
+    assert [text for text in said if text.startswith("test has 50% of 'cat'")], said
+
+
+def test_a_class_without_a_test_photo_is_named_and_the_others_go_on(pets, tmp_path):
+    shutil.copytree(pets, tmp_path/'pets')
+    (tmp_path/'pets'/'fox').mkdir()
+    draw_picture('cat', 99).save(tmp_path/'pets'/'fox'/'only.png')
+    catalogue = make_catalogue(tmp_path/'pets')
+    assert catalogue.split[catalogue.label == 'fox'].tolist() == ['train']
+    assert {"no photo for valid in 'fox'", "no photo for test in 'fox'"} <= set(catalogue.attrs['said'])
+
+
+def test_a_file_with_two_labels_is_left_out_until_a_verdict_decides(pets, tmp_path):
+    shutil.copytree(pets, tmp_path/'pets')
+    shutil.copy(tmp_path/'pets'/'cat'/'cat.0.jpg', tmp_path/'pets'/'dog'/'again.jpg')
+    catalogue = make_catalogue(tmp_path/'pets')
+    assert catalogue[catalogue.status == 'skipped'].path.map(lambda path: path.name).tolist() == ['cat.0.jpg', 'again.jpg']
+    assert [text for text in catalogue.attrs['said'] if 'carry two labels' in text]
+    add_verdict(tmp_path/'review.csv', catalogue.sha256[catalogue.reason.str.startswith('two')].iloc[0], 'relabel', 'cat')
+    assert set(make_catalogue(tmp_path/'pets', review=tmp_path/'review.csv').status) == {'ok'}
+
+
+def test_a_set_is_its_photos_wherever_they_lie(pets, tmp_path):
+    shutil.copytree(pets, tmp_path/'moved')
+    assert photos_id(pets) == photos_id(tmp_path/'moved')
+    before = make_catalogue(pets)
+    (tmp_path/'moved'/'cat'/'cat.0.jpg').rename(tmp_path/'moved'/'dog'/'was-a-cat.jpg')
+    (tmp_path/'moved'/'cat'/'cat.1.jpg').unlink()
+    draw_picture('dog', 77).save(tmp_path/'moved'/'dog'/'new.png')
+    changes = compare_catalogues(before, make_catalogue(tmp_path/'moved'))
+    assert photos_id(pets) != photos_id(tmp_path/'moved') and (changes.added, changes.removed, changes.relabelled) == (1, 1, 1)
+    assert str(changes) == 'photos changed: 1 added, 1 removed and 1 relabelled'
 
 
 @pytest.mark.parametrize('seed', range(8))

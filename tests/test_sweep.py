@@ -35,7 +35,7 @@ def wait_for(condition, seconds=120):
 
 @pytest.mark.parametrize('arguments, text', [
     (['archh=resnet18,vgg11'], "there is no parameter 'archh'; did you mean 'arch'?"),
-    (['arch=resnet18,resnet81', 'seed=0,1'], "arch = 'resnet81' is no backbone of timm's; did you mean 'resnet18'"),
+    (['arch=resnet18,resnet81', 'seed=0,1'], "arch = 'resnet81' is none of timm's backbones; did you mean 'resnet18'"),
     (['data=no/where'], "data = 'no/where' is no folder"),
     (['hydra/launcher=slrm'], 'submitit_slurm'),
 ])

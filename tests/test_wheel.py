@@ -56,10 +56,10 @@ def test_requirements_cover_the_imports():
     names = lambda text: {re.split(r'[<>=;\[\s]', line.strip())[0].lower() for line in text.splitlines() if line.strip()}
     required = names(settings['DEFAULT']['requirements'])
     extras = set().union(*[names(text) for key, text in settings['DEFAULT'].items() if key.endswith('_requirements') and key != 'dev_requirements'])
-    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'filelock': 'torch'}
+    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'filelock': 'torch', 'starlette': 'fastapi', 'multipart': 'python-multipart'}
     for path in (ROOT/'catdog').rglob('[a-z]*.py'):
         tree = ast.parse(path.read_text())
-        lazy = {id(node) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for node in ast.walk(function)}
+        lazy = {id(node) for function in ast.walk(tree) if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) for node in ast.walk(function)}
         for node in ast.walk(tree):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             for module in (m.split('.')[0] for m in modules):

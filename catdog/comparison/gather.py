@@ -153,6 +153,7 @@ def _spell(name, value):
     "A setting as part of a name"
     if name == 'weights': return {'none': 'scratch', 'imagenet': 'pretrained'}.get(value, str(value).replace('file:', ''))
     if name == 'image_size': return f'{value}px'
+    if name == 'number_format': return value or 'float32'      # an exported format beside the run it was made from
     return str(value) if name == 'recipe' else f'{name}={value}'
 
 def _telling_settings(settings):

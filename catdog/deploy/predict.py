@@ -22,7 +22,7 @@ from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo
 from ..photos.preprocessing import Preprocessing
 
-# %% ../../nbs/34_deploy.predict.ipynb #7433d671
+# %% ../../nbs/34_deploy.predict.ipynb #8a6c994a
 def read_photo(
     path:str|Path            # DataError where it is no regular file, or larger than a photo is
 )->bytes:
@@ -33,7 +33,7 @@ def read_photo(
     if about.st_size > MAX_BYTES: raise DataError(f'too large: {about.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
     with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
-# %% ../../nbs/34_deploy.predict.ipynb #c4849f74
+# %% ../../nbs/34_deploy.predict.ipynb #01b9c063
 def parse_facts(
     text:str|None,           # What the file says under the name catdog
     name:str                 # Of the file, for the error
@@ -50,7 +50,7 @@ def parse_facts(
     except ValueError as error: raise ValueError(f'{name} cannot say how a photo is prepared for it: {error}') from None
     return {**facts, 'shape': shape}
 
-# %% ../../nbs/34_deploy.predict.ipynb #23d4b1f5
+# %% ../../nbs/34_deploy.predict.ipynb #84597fbc
 _HEADER_BYTES = 100_000_000   # safetensors' own bound
 
 def weights_facts(
@@ -71,12 +71,12 @@ def weights_facts(
         raise ValueError(f"{path} names a network that is not timm's own: {str(arch)[:80]!r}; {what}")
     return facts
 
-# %% ../../nbs/34_deploy.predict.ipynb #e39dbf78
+# %% ../../nbs/34_deploy.predict.ipynb #eefdd26e
 def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
     try: import onnxruntime
-    except ImportError: raise ValueError("running an ONNX file needs onnxruntime: pip install 'catdog-timm[deploy]'") from None
+    except ImportError: raise ValueError("running an ONNX file needs onnxruntime: pip install '.[deploy]'") from None
     return onnxruntime
 
 def open_session(
@@ -90,7 +90,7 @@ def open_session(
     try: return load_onnxruntime().InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error: raise ValueError(f'{path} cannot be run as an ONNX file: {str(error).splitlines()[0]}') from None
 
-# %% ../../nbs/34_deploy.predict.ipynb #d67c8198
+# %% ../../nbs/34_deploy.predict.ipynb #d8d870e9
 def to_square(
     image,                       # PIL image, RGB, any size
     shape:Preprocessing
@@ -137,6 +137,13 @@ class Artefact:
         "From pixels to probabilities."
         return self._run(pixels if self.single else pixels[None])[0]
 
+    def predict(self,
+        photo:bytes|str|Path
+    )->dict[str, float]:             # A probability a class, together 1
+        "How probable each class is."
+        shares = self.probabilities(photo).astype(np.float64)
+        return dict(zip(self.classes, (shares/shares.sum()).tolist()))
+
     def square_probabilities(self,
         squares:list[np.ndarray]     # As `to_square` makes them
     )->np.ndarray:                   # float32 (n, classes)
@@ -159,7 +166,7 @@ def find_model(
     reason = f'it is a folder of runs, so name one of them, such as {path/runs[0]}' if runs else 'its run has not finished'
     raise ValueError(f'{run_or_model} holds no model.safetensors: {reason}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #42e81808
+# %% ../../nbs/34_deploy.predict.ipynb #69fc96ba
 def find_artefact(
     model:Path                   # As `find_model` finds it
 )->Artefact|None:
@@ -170,7 +177,7 @@ def find_artefact(
     artefact = Artefact(beside)
     return artefact if artefact.weights_sha256 == hash_file(model) else None
 
-# %% ../../nbs/34_deploy.predict.ipynb #6c3f5c28
+# %% ../../nbs/34_deploy.predict.ipynb #25171ded
 def torch_probabilities(
     path:str|Path,               # As `save_model` writes it
     device:str='cpu'
@@ -190,7 +197,7 @@ def torch_probabilities(
         with torch.inference_mode(): return model(torch.from_numpy(images).to(device)).float().cpu().double().softmax(1).numpy()
     return probabilities
 
-# %% ../../nbs/34_deploy.predict.ipynb #8f839e95
+# %% ../../nbs/34_deploy.predict.ipynb #3f692ce2
 _NAMES = set(' '.join(PHOTO_FORMATS.values()).split())
 _ADDRESSES = ('http://', 'https://')
 
@@ -216,7 +223,7 @@ def find_paths(
         elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]
         else: yield name
 
-# %% ../../nbs/34_deploy.predict.ipynb #9501f977
+# %% ../../nbs/34_deploy.predict.ipynb #a9029aeb
 def fetch_photo(
     address:str,                 # http or https
     seconds:float=60             # At most
@@ -236,7 +243,7 @@ def fetch_photo(
         raise DataError(f'cannot be fetched: {getattr(error, "reason", error)}') from None
     return data
 
-# %% ../../nbs/34_deploy.predict.ipynb #1bc90fd8
+# %% ../../nbs/34_deploy.predict.ipynb #6842c5df
 def error_row(
     path:str|Path,
     error:Exception              # DataError or OSError
@@ -271,7 +278,7 @@ class Predictor:
         photo:str|Path|bytes         # A file, or the bytes of one. DataError where it cannot be read
     )->dict[str, float]:             # A probability a class
         "How probable each class is."
-        if self.artefact: return label_row('', self.classes, self.artefact.probabilities(photo))['probabilities']
+        if self.artefact: return self.artefact.predict(photo)
         image = open_photo(photo if isinstance(photo, bytes) else read_photo(photo))
         return label_row('', self.classes, self._answer(self.shape(image)[None])[0])['probabilities']
 
@@ -283,13 +290,19 @@ class Predictor:
         except (DataError, OSError) as error: return error_row(path, error)
         return label_row(path, self.classes, np.array(list(probabilities.values())))
 
+    def to_input(self,
+        image                        # PIL image, RGB
+    )->np.ndarray:
+        "A photo as `describe_batch` takes it."
+        return to_square(image, self.shape) if self.artefact else self.shape(image)
+
     def prepare(self,
         path:str|Path
     )->np.ndarray|dict:              # What `describe_batch` takes: an array, or the row of an error
         "Read and resize one photo."
         try: image = open_photo(fetch_photo(path) if str(path).startswith(_ADDRESSES) else read_photo(path))
         except (DataError, OSError) as error: return error_row(path, error)
-        return to_square(image, self.shape) if self.artefact else self.shape(image)
+        return self.to_input(image)
 
     def describe_batch(self,
         paths:list,
@@ -303,7 +316,7 @@ class Predictor:
         for i, answer in zip(good, answers): rows[i] = label_row(paths[i], self.classes, answer)
         return rows
 
-# %% ../../nbs/34_deploy.predict.ipynb #05a24eee
+# %% ../../nbs/34_deploy.predict.ipynb #bb90dc77
 def describe_photos(
     predictor:Predictor,
     paths,                       # Any iterable of files
@@ -322,7 +335,7 @@ def describe_photos(
             if len(waiting) >= 2*batch_size+workers: yield from answer()
         while waiting: yield from answer()
 
-# %% ../../nbs/34_deploy.predict.ipynb #ddd1bf4a
+# %% ../../nbs/34_deploy.predict.ipynb #c720ec01
 def sure_from(
     facts:dict,                  # As `Artefact.facts`
     precision:float              # Share of the sure answers that must be right, such as 0.95
@@ -334,7 +347,7 @@ def sure_from(
     best = f'{max(known):g} is the most it can' if known else 'it was exported without validation photos'
     raise ValueError(f'this model cannot promise a precision of {precision:g}: {best}')
 
-# %% ../../nbs/34_deploy.predict.ipynb #eaa4693b
+# %% ../../nbs/34_deploy.predict.ipynb #37d9ade5
 def summarise_rows(
     counts:dict,                 # Label to photos; '' for those that could not be read
     seconds:float                # All of it took

@@ -104,11 +104,6 @@ def _test(training):
         tables[-1].to_parquet(training.run.folder/f'{name}.parquet', index=False)
     return tables
 
-def _write_photos(training):
-    "Which photos a run is of"
-    used = training.catalogue[training.catalogue.split.isin(['train', 'valid', 'test'])]
-    used[['sha256', 'label', 'split']].drop_duplicates().to_parquet(training.run.folder/'photos.parquet', index=False)
-
 # %% ../../nbs/39_evaluation.evaluate.ipynb #b826df13
 def sure_thresholds(
     valid:pd.DataFrame           # Predictions of the validation photos
@@ -134,7 +129,6 @@ def evaluate_run(
     photos = catalogue[catalogue.split == 'test']
     with recording(run):
         valid, test = _test(training)
-        _write_photos(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         costs = measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
@@ -198,8 +192,11 @@ def known_photos(
     run:Run                      # Finished
 )->set[str]:                     # sha256
     "The photos a run trained on, was validated on or tested on, as far as its folder says."
-    tables = [run.folder/name for name in ('photos.parquet', 'valid_predictions.parquet', 'predictions.parquet')]
-    return set().union(*[pd.read_parquet(path, columns=['sha256']).sha256 for path in tables if path.exists()])
+    tables = [run.folder/name for name in ('valid_predictions.parquet', 'predictions.parquet')]
+    known = set().union(*[pd.read_parquet(path, columns=['sha256']).sha256 for path in tables if path.exists()])
+    try: photos = run.photos
+    except FileNotFoundError: return known
+    return known | set(photos.sha256[photos.split.isin(['train', 'valid', 'test'])])
 
 def name_content(
     data:str,                    # As `RunConfig.data`

@@ -16,6 +16,7 @@ import pandas as pd
 from ..errors import DataError
 from ..words import listing
 from ..photos.decode import open_photo
+from ..photos.catalogue import TWO_LABELS
 from ..photos.review import read_verdicts, write_verdicts
 from ..models.features import judge_features, photo_features
 from .metrics import take_apart
@@ -93,14 +94,19 @@ def summarise_doubts(
     return ', '.join(parts)
 
 # %% ../../nbs/40_evaluation.labels.ipynb #d8598e7f
+def _labelled(catalogue):
+    "Photos that can be read, and those that were left out for carrying two labels"
+    if 'status' not in catalogue: return catalogue
+    two = catalogue.reason.str.startswith(TWO_LABELS) if 'reason' in catalogue else False
+    return catalogue[(catalogue.status != 'skipped') | two]
+
 def find_conflicts(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
 )->pd.DataFrame:             # As `rank_labels`, with doubt 'conflict': a row a content, its labels joined by ' and '
     "Photos whose very bytes carry two labels or more."
     column = 'given' if 'given' in catalogue else 'label'
-    good = catalogue[catalogue.status != 'skipped'] if 'status' in catalogue else catalogue
     rows = []
-    for name, part in good.groupby('sha256', sort=True):
+    for name, part in _labelled(catalogue).groupby('sha256', sort=True):
         given = sorted(set(part[column]))
         if len(given) > 1: rows.append(dict(sha256=name, label=listing(given), suggested='', quality=0., disagree=0, doubt='conflict'))
     return pd.DataFrame(rows, columns=['sha256', 'label', 'suggested', 'quality', 'disagree', 'doubt'])
@@ -130,7 +136,9 @@ def start_review(
     for row in new.itertuples():
         why = 'two labels' if row.doubt == 'conflict' else f'quality {row.quality:.3f}'
         notes.append(f'{Path(names[row.sha256]).name}; {why}')
-    return write_verdicts(file, pd.DataFrame(dict(sha256=new.sha256, verdict='', label=new.suggested, given=new.label, note=notes)))
+    paths = [f'{Path(names[name]).parent.name}/{Path(names[name]).name}' for name in new.sha256]
+    table = dict(sha256=new.sha256, verdict='', label=new.suggested, given=new.label, note=notes, path=paths, doubt=(1-new.quality).round(3))
+    return write_verdicts(file, pd.DataFrame(table))
 
 # %% ../../nbs/40_evaluation.labels.ipynb #037e6277
 _STYLE = '''body { font: 14px system-ui, sans-serif; margin: 2rem }

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AGREEMENT', 'ONNX_FROM', 'PIECE', 'HEAD_CS', 'onnx_features', 'compute_features', 'cached_features', 'solve_head',
-           'held_out_probabilities', 'photo_features', 'judge_features']
+           'held_out_probabilities', 'held_out_logits', 'head_temperature', 'photo_features', 'judge_features']
 
 # %% ../../nbs/23_models.features.ipynb #1146967d
 import copy, hashlib, io, logging, os, tempfile, time, warnings
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from torch import nn
@@ -27,7 +28,7 @@ from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
 from .backbone import backbone_hash, build_model, pooled_features
 
-# %% ../../nbs/23_models.features.ipynb #ca3043c5
+# %% ../../nbs/23_models.features.ipynb #40ddf124
 class _Pooled(nn.Module):
     "A network up to its last layer"
     def __init__(self, model):
@@ -51,7 +52,7 @@ def _export_features(model, images):
     finally: logging.disable(level)
     return onnx.getvalue()
 
-# %% ../../nbs/23_models.features.ipynb #92c2fb1e
+# %% ../../nbs/23_models.features.ipynb #ef526d72
 AGREEMENT = 1e-3   # Largest difference allowed, as a share of the largest feature
 ONNX_FROM = 256    # Photos from which on the second or two of the export are won back
 
@@ -107,7 +108,7 @@ def _read_file(file):
     if rows.ndim != 2 or len(rows) != len(names) or not np.isfinite(rows).all(): raise ValueError('not one row a photo')
     return names, rows, seconds
 
-# %% ../../nbs/23_models.features.ipynb #6afbad22
+# %% ../../nbs/23_models.features.ipynb #d499658a
 def _read_features(folder, wanted):
     "Features, and the seconds they took, by hash of the photo, of those that are there"
     found = {}
@@ -134,7 +135,7 @@ def _keep_features(folder, names, features, seconds):
         if part: part.unlink(missing_ok=True)
         warnings.warn(f'features cannot be kept in {folder} ({error.strerror}): they are computed again next time')
 
-# %% ../../nbs/23_models.features.ipynb #6d41009b
+# %% ../../nbs/23_models.features.ipynb #8cde5e5b
 def cached_features(
     model:nn.Module,             # On the device of `loader`
     sha256:list[str],            # Of the photos' files
@@ -196,6 +197,32 @@ def held_out_probabilities(
         weight, bias, _ = solve_head(features[learn], labels[learn], features[choose], labels[choose])
         probabilities[held] = torch.from_numpy(features[held]@weight.T+bias).double().softmax(1).numpy()
     return probabilities
+
+# %% ../../nbs/23_models.features.ipynb #8b0fb649
+def held_out_logits(
+    features:np.ndarray,     # float32 (n, features)
+    labels:np.ndarray,       # int (n,), each class in every fold
+    folds:np.ndarray,        # int (n,), from 0 on
+    c:float                  # scikit-learn's C, as `solve_head` chose it
+)->torch.Tensor:             # float32 (n, classes)
+    "What layers say of photos that they were not solved on."
+    logits = torch.zeros(len(labels), labels.max()+1)
+    for fold in range(folds.max()+1):
+        held = folds == fold
+        mean, std = features[~held].mean(0), features[~held].std(0)+1e-6
+        fit = LogisticRegression(C=c, max_iter=2000).fit(((features[~held]-mean)/std).astype(np.float64), labels[~held])
+        weight, bias = _as_layer(fit, mean, std)
+        logits[torch.from_numpy(held)] = torch.from_numpy(features[held]@weight.T+bias)
+    return logits
+
+def head_temperature(
+    logits:torch.Tensor,     # float32 (n, classes), of photos held out
+    labels:np.ndarray        # int (n,)
+)->float:                    # Above 1 where the layer is surer than it is right
+    "What to divide logits by, so that their log loss is lowest."
+    labels = torch.as_tensor(labels)
+    def loss(log_temperature): return float(nn.functional.cross_entropy(logits/np.exp(log_temperature), labels))
+    return float(np.exp(minimize_scalar(loss, bounds=(-2, 3), method='bounded').x))
 
 # %% ../../nbs/23_models.features.ipynb #42b15919
 def _batches(paths, shape, size=64, progress=False):

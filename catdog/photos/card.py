@@ -40,7 +40,7 @@ def find_issues(
 )->pd.DataFrame:             # `catalogue` with a bool column for each of `ISSUES`; False where skipped
     "Dark, bright, blurred, odd and empty photos, by cleanvision. DataError where it is not installed."
     try: from cleanvision import Imagelab
-    except ImportError: raise DataError("photo issues need cleanvision: pip install 'catdog-timm[photos]'") from None
+    except ImportError: raise DataError("photo issues need cleanvision: pip install '.[photos]'") from None
     good = catalogue[catalogue.status != 'skipped']
     lab = Imagelab(torchvision_dataset=_Photos(good.path), verbose=False)
     jobs = (workers or usable_cores()) if len(good) > 200 else 1

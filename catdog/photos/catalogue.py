@@ -12,6 +12,7 @@ import hashlib, os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import DataError
@@ -21,7 +22,7 @@ from .duplicates import find_conflicts, find_leaks, group_duplicates
 from .review import apply_verdicts, count_unmet, read_verdicts
 from .sources import find_photos
 
-# %% ../../nbs/15_photos.catalogue.ipynb #37ebda59
+# %% ../../nbs/15_photos.catalogue.ipynb #9200e6ad
 def _digest(text): return hashlib.sha256(text.encode()).hexdigest()
 
 def _ranked(photos, seed):
@@ -31,14 +32,20 @@ def _ranked(photos, seed):
     groups = pd.DataFrame(dict(label=classes, size=photos.groupby('group').size()))
     return groups.assign(rank=[_digest(f'{seed}:{name}') for name in groups.index]).sort_values('rank')
 
+def _fitting(sizes, target):
+    "Groups, in order, that bring their sum closest to a number without overshooting it by more than a few percent"
+    total, most, chosen = 0, target+max(.5, .05*sizes.sum()), []
+    for name, size in sizes.items():
+        if total+size/2 > target+1e-9 or total+size > most+1e-9: continue
+        chosen.append(name)
+        total += size
+    return chosen or [sizes.idxmin()]
+
 def _draw(photos, fraction, seed):
     "Groups that make up a share of each class, by rank; the only group of a class stays where it is"
     drawn = set()
     for _, groups in _ranked(photos, seed).groupby('label', sort=True):
-        if len(groups) == 1: continue
-        middle = groups['size'].cumsum()-groups['size']/2
-        chosen = groups.index[middle <= fraction*groups['size'].sum()+1e-9]
-        drawn |= set(chosen if len(chosen) else [groups['size'].idxmin()])
+        if len(groups) > 1: drawn |= set(_fitting(groups['size'], fraction*groups['size'].sum()))
     return drawn
 
 # %% ../../nbs/15_photos.catalogue.ipynb #d0882696
@@ -102,7 +109,7 @@ def choose_subset(
     table = table.assign(later=place > 0, order=(place+.5)/size)
     return table.sort_values(['later', 'order', 'rank']).index[:n].sort_values()
 
-# %% ../../nbs/15_photos.catalogue.ipynb #36b7c169
+# %% ../../nbs/15_photos.catalogue.ipynb #e9843818
 _SIDES = ['train', 'valid', 'test']
 _OFF = .05                   # A class's share on a side may differ so much from that of all photos
 
@@ -123,10 +130,11 @@ def describe_shares(
     apart = (shares-expected).abs()
     off = (apart > _OFF) & (apart.mul(counts.sum(1), axis=0) >= 2)   # and by two photos at least
     for label, side in off.stack()[lambda found: found].index:
-        if counts[side][label]: said.append(f'{side} has {percent(shares[side][label], 0)}% of {label!r} and {percent(expected[side], 0)}% of all photos')
+        share, usual = percent(shares[side][label], 0), percent(expected[side], 0)
+        if counts[side][label]: said.append(f'{side} has {share}% of {label!r} and {usual}% of all photos')
     return said[:6]
 
-# %% ../../nbs/15_photos.catalogue.ipynb #3ed73c46
+# %% ../../nbs/15_photos.catalogue.ipynb #52f1765e
 def check_sides(
     catalogue:pd.DataFrame,      # Columns label, split, status and group
     data:str|Path                # The source, for the message
@@ -143,12 +151,15 @@ def _why_missing(catalogue, label, data):
     part = catalogue[(catalogue.label == label) & (catalogue.status != 'skipped')]
     groups = part.group.nunique()
     if len(part) > 3 and groups < 3:
-        return (f"its {len(part):,} photos in {data} are {'one group' if groups == 1 else 'two groups'} of copies, near-copies or photos that belong together, "
-                'and a group lies on one side; near_copies=False (--no-near-copies) takes near-copies for different photos')
-    return f'{plural(len(part), "photo")} of it in {data} {"is" if len(part) == 1 else "are"} too few, or its train folder is missing'
+        kinds = 'one group' if groups == 1 else 'two groups'
+        return (f'its {len(part):,} photos in {data} are {kinds} of copies, near-copies or photos that belong together, and a group lies '
+                'on one side; near_copies=False (--no-near-copies) takes near-copies for different photos')
+    are = 'is' if len(part) == 1 else 'are'
+    return f"{plural(len(part), 'photo')} of it in {data} {are} too few, or its train folder is missing"
 
-# %% ../../nbs/15_photos.catalogue.ipynb #72cafec7
-CATALOGUE = ['path', 'label', 'sha256', 'width', 'height', 'status', 'reason', 'note', 'dhash', 'group', 'split', 'leak', 'given', 'verdict']
+# %% ../../nbs/15_photos.catalogue.ipynb #30814ba0
+CATALOGUE = ['path', 'label', 'sha256', 'width', 'height', 'status', 'reason', 'note', 'dhash',
+             'group', 'split', 'leak', 'given', 'verdict']
 TWO_LABELS = 'two labels'        # How the reason of such a file begins
 
 def leave_out_conflicts(
@@ -176,7 +187,9 @@ def make_catalogue(
     workers:int|None=None,       # Processes that decode; None takes one a core
     progress:bool=False,         # Show progress bars
     group:str|None=None,         # Pattern on names for what belongs together, as `name_groups` takes it
-    near_copies:bool=True        # Keep near-copies on one side; the same content always is
+    near_copies:bool=True,       # Keep near-copies on one side; the same content always is
+    folds:int|None=None,         # Parts of all photos, those of a given test set too, of which one is the test; None keeps or draws one test set
+    fold:int=0                   # Which part is the test
 )->pd.DataFrame:                 # Columns `CATALOGUE`; split is '' where skipped and 'unused' beyond `train_photos`
     "One row a photo: what it is, what it is a copy of, and which side of the split it is on."
     verdicts = read_verdicts(review) if review else None
@@ -185,7 +198,9 @@ def make_catalogue(
     _check_classes(catalogue, data)
     good = catalogue[catalogue.status != 'skipped']
     catalogue['group'] = group_duplicates(good, near_copies).reindex(catalogue.index).fillna(catalogue.sha256)
-    sides = assign_splits(catalogue.loc[good.index], valid_fraction, test_fraction, split_seed)
+    good = catalogue.loc[good.index]
+    if folds: good = good.assign(split=np.where(assign_folds(good, folds, split_seed) == fold, 'test', 'train'))
+    sides = assign_splits(good, valid_fraction, test_fraction, split_seed)
     catalogue['split'] = sides.reindex(catalogue.index, fill_value='')
     catalogue = apply_verdicts(catalogue, verdicts) if review else catalogue.assign(given=catalogue.label, verdict='')
     catalogue = _use_some(leave_out_conflicts(catalogue), train_photos, seed)
@@ -194,13 +209,14 @@ def make_catalogue(
     catalogue.attrs = {**attrs, 'said': attrs['said']+_said_of(catalogue, verdicts)}
     return catalogue[CATALOGUE]
 
-# %% ../../nbs/15_photos.catalogue.ipynb #dcac89b2
+# %% ../../nbs/15_photos.catalogue.ipynb #ea05fea0
 def _check_classes(catalogue, data):
     "DataError where no photo of a class can be read"
     lost = set(catalogue.label)-set(catalogue.label[catalogue.status != 'skipped'])
     if not lost: return
     rows = catalogue[catalogue.label == min(lost)]
-    raise DataError(f"class {min(lost)!r} in {data} holds no photos that can be read: {rows.path.iloc[0]} is skipped ({rows.reason.iloc[0]}), for one")
+    first = f'{rows.path.iloc[0]} is skipped ({rows.reason.iloc[0]}), for one'
+    raise DataError(f'class {min(lost)!r} in {data} holds no photos that can be read: {first}')
 
 def _use_some(catalogue, train_photos, seed):
     "Take photos to learn from out of use beyond a number"
@@ -211,12 +227,14 @@ def _use_some(catalogue, train_photos, seed):
 
 def _said_of(catalogue, verdicts):
     "What else is to be said: verdicts that met nothing, files with two labels, uneven sides"
-    two = catalogue.reason.str.startswith(TWO_LABELS)
-    said = [f"{plural(two.sum(), 'file')} left out that {'carries' if two.sum() == 1 else 'carry'} two labels ({Path(catalogue.path[two].iloc[0]).name}, for one)"] if two.any() else []
+    two, said = catalogue.path[catalogue.reason.str.startswith(TWO_LABELS)].tolist(), []
+    carry = 'carries' if len(two) == 1 else 'carry'
+    if two: said.append(f"{plural(len(two), 'file')} left out that {carry} two labels ({Path(two[0]).name}, for one)")
     unmet = '' if verdicts is None else count_unmet(catalogue, verdicts)
-    return [*said, *([unmet] if unmet else []), *describe_shares(catalogue)]
+    if unmet: said.append(unmet)
+    return said+describe_shares(catalogue)
 
-# %% ../../nbs/15_photos.catalogue.ipynb #80c9bd58
+# %% ../../nbs/15_photos.catalogue.ipynb #ba953ae0
 def catalogue_id(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
 )->str:                      # 12 hexadecimal digits
@@ -231,9 +249,9 @@ def photos_id(
     "A name for the photos, labels, given sides and groups of a source, by content; quick where they were seen before."
     photos = find_photos(data, group=group)
     contents = AuditCache().contents([os.path.abspath(path) for path in photos.path])
-    photos = photos.assign(sha256=[contents.get(os.path.abspath(path), '') for path in photos.path])
-    belongs = photos.belongs if 'belongs' in photos else ['']*len(photos)
-    rows = sorted(f'{sha256} {label} {split} {name}' for sha256, label, split, name in zip(photos.sha256, photos.label, photos.split, belongs))
+    belongs = photos.belongs if 'belongs' in photos else ''
+    photos = photos.assign(sha256=[contents.get(os.path.abspath(path), '') for path in photos.path], belongs=belongs)
+    rows = sorted(f'{row.sha256} {row.label} {row.split} {row.belongs}' for row in photos.itertuples())
     return _digest('\n'.join(rows))[:12]
 
 # %% ../../nbs/15_photos.catalogue.ipynb #243fb81b
@@ -259,10 +277,10 @@ def compare_catalogues(
     both = set(earlier) & set(later)
     return Changes(len(set(later)-both), len(set(earlier)-both), sum(earlier[name] != later[name] for name in both))
 
-# %% ../../nbs/15_photos.catalogue.ipynb #b12b0ae3
+# %% ../../nbs/15_photos.catalogue.ipynb #5f22e48a
 def describe_catalogue(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
-)->dict:                     # Plain JSON values: id, pool (whatever the sides and the review), classes, photos by side and label, skipped, repaired, leaks, relabelled, dropped and said
+)->dict:                     # Plain JSON values, as `CatalogueRecord` names them: id, pool (whatever the sides and the review), and so on
     "What a run's record says of its photos."
     counts = catalogue[catalogue.split != ''].groupby(['split', 'label']).size()
     verdict = catalogue.verdict.value_counts() if 'verdict' in catalogue else {}
@@ -282,7 +300,7 @@ def summarize_catalogue(
     sides = [f'{(used.split == side).sum():,} for {side}' for side in _SIDES]
     lines = [f'{count_classes(used.label)} ({listing(sides)})']
     skipped = catalogue[catalogue.status == 'skipped']
-    if len(skipped): lines.append(f"{plural(len(skipped), 'photo')} left out ({Path(skipped.path.iloc[0]).name}: {skipped.reason.iloc[0]}, for one)")
+    for path, reason in zip(skipped.path[:1], skipped.reason): lines.append(f"{plural(len(skipped), 'photo')} left out ({Path(path).name}: {reason}, for one)")
     return '\n  '.join([*lines, *catalogue.attrs.get('said', [])])
 
 # %% ../../nbs/15_photos.catalogue.ipynb #f5f0ee71
@@ -301,7 +319,7 @@ def catalogue_for(
     progress:bool=False      # Show progress bars
 )->pd.DataFrame:             # As `make_catalogue` makes it
     "The catalogue of a run's settings."
-    fields = ('data', 'valid_fraction', 'test_fraction', 'split_seed', 'review', 'train_photos', 'seed', 'group', 'near_copies')
+    fields = ('data', 'valid_fraction', 'test_fraction', 'split_seed', 'review', 'train_photos', 'seed', 'group', 'near_copies', 'folds', 'fold')
     return make_catalogue(progress=progress, **{name: getattr(config, name) for name in fields})
 
 # %% ../../nbs/15_photos.catalogue.ipynb #d95bf797

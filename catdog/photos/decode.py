@@ -239,7 +239,7 @@ def _unopened(error, data, form):
 def _read_heic():
     "Teach Pillow to read HEIC"
     try: from pillow_heif import register_heif_opener
-    except ImportError: raise DataError("unsupported: HEIC (pip install 'catdog-timm[photos]' reads it)") from None
+    except ImportError: raise DataError("unsupported: HEIC (pip install '.[photos]' reads it)") from None
     register_heif_opener()
 
 def _open(data, form):

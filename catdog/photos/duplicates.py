@@ -144,8 +144,8 @@ def near_copies(
     if len(loose): alike = np.concatenate([alike, loose[cropped_correlation(pixels, loose) > DETAIL]])
     return alike[np.lexsort((alike[:, 1], alike[:, 0]))]
 
-# %% ../../nbs/11_photos.duplicates.ipynb #27e302ef
-REST = .8                    # Correlation that copies reach in what is left of their details without the layout
+# %% ../../nbs/11_photos.duplicates.ipynb #3f81b8d9
+REST = .7                    # Correlation that copies reach in what is left of their details without the layout
 
 def _parts(n, links):
     "The number of its connected part for each of n"
@@ -188,7 +188,7 @@ def link_groups(
 
 # %% ../../nbs/11_photos.duplicates.ipynb #39acb001
 def group_duplicates(
-    photos:pd.DataFrame,     # Columns sha256, dhash and thumbnail ('' where there is none); belongs ('' for nothing) where the user gives it
+    photos:pd.DataFrame,     # Columns sha256, dhash and thumbnail ('' where there is none), and belongs ('' for nothing) where it is known
     near:bool=True           # Whether near-copies share a group too; the same content and what `belongs` names always do
 )->pd.Series:                # SHA-256 that names the group, on the index of `photos`
     "Photos that are copies of each other share a group."
@@ -206,7 +206,8 @@ def _near_parts(photos, member, n):
     different = seen.drop_duplicates(['dhash', 'thumbnail'])
     place = pd.Series(np.arange(len(different)), pd.MultiIndex.from_frame(different[['dhash', 'thumbnail']]))
     hashes = np.array([int(text, 16) for text in different.dhash], np.uint64)
-    pixels = np.frombuffer(b''.join(map(base64.b64decode, different.thumbnail)), np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL).astype(np.float32)
+    thumbnails = b''.join(map(base64.b64decode, different.thumbnail))
+    pixels = np.frombuffer(thumbnails, np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL).astype(np.float32)
     family = link_groups(photo_details(pixels), near_copies(hashes, pixels))
     parts = np.arange(n)+len(different)
     parts[seen.index] = family[place.reindex(pd.MultiIndex.from_frame(seen[['dhash', 'thumbnail']])).to_numpy()]

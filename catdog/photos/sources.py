@@ -448,7 +448,7 @@ def fetch_kaggle(
     target = cache_folder()/'sources'/f'kaggle-{competition}'
     if target.exists(): return target/'train'
     try: import kagglehub
-    except ImportError: raise DataError("data='kaggle' needs kagglehub: pip install 'catdog-timm[sources]'") from None
+    except ImportError: raise DataError("data='kaggle' needs kagglehub: pip install '.[sources]'") from None
     from kagglehub.config import get_kaggle_credentials
     if not get_kaggle_credentials(): raise DataError(_KAGGLE_STEPS.format(competition=competition, others=_ALTERNATIVES))
     try: folder = Path(kagglehub.competition_download(competition))
@@ -479,7 +479,7 @@ def fetch_huggingface(
     target = cache_folder()/'sources'/safe_name(f"huggingface-2-{name.replace('/', '--')}")
     if target.exists(): return target/'photos.parquet'
     try: import datasets
-    except ImportError: raise DataError("data='huggingface:NAME' needs datasets: pip install 'catdog-timm[sources]'") from None
+    except ImportError: raise DataError("data='huggingface:NAME' needs datasets: pip install '.[sources]'") from None
     try: parts = datasets.load_dataset(name)
     except Exception as error: raise OSError(f'{name} cannot be loaded from Hugging Face: {error}. If the Hub is out of reach, {_ALTERNATIVES}') from None
     with making(target) as folder:

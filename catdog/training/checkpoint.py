@@ -57,7 +57,8 @@ def restore_optimizer(
     for key, value in {**tensors, **numbers}.items():
         i, name = key.split('.', 1)
         like = parameters[int(i)]
-        if torch.is_tensor(value) and value.shape == like.shape: value = torch.empty_like(like, dtype=value.dtype).copy_(value)   # channels last, as the weights are
+        alike = torch.is_tensor(value) and value.shape == like.shape
+        if alike: value = torch.empty_like(like, dtype=value.dtype).copy_(value)   # channels last, as the weights are
         state.setdefault(int(i), {})[name] = value
     optimizer.load_state_dict(dict(state=state, param_groups=optimizer.state_dict()['param_groups']))
 
@@ -79,6 +80,7 @@ def pack_state(
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     return save(tensors, {'checkpoint': json.dumps({**about, 'sha256': _checksum(tensors)})})
 
+# %% ../../nbs/30_training.checkpoint.ipynb #cb155479
 def read_state(
     path:str|Path                # As `pack_state` makes it. CheckpointError where it is damaged
 )->tuple[dict, dict]:            # Tensors on the processor, and the plain values
@@ -173,7 +175,8 @@ class Checkpoint(Callback):
 
     def _not_written(self, epoch, data, error):
         good = 'the last good one stands, and the same command goes on from it' if self.exists else 'there is none yet'
-        return f'the checkpoint of epoch {epoch} ({len(data)/1e6:.1f} MB) could not be written to {self.folder}: {error.strerror or error}; {good} once there is room'
+        what = f'the checkpoint of epoch {epoch} ({len(data)/1e6:.1f} MB)'
+        return f'{what} could not be written to {self.folder}: {error.strerror or error}; {good} once there is room'
 
 # %% ../../nbs/30_training.checkpoint.ipynb #5862f776
 @patch

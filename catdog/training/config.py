@@ -69,10 +69,10 @@ class PhotoSettings(Settings):
     train_photos:int|None = Field(None, ge=2,
         description='how many training photos to use, each class in its share, the 200 among the 400; None takes all')
     group:str|None = Field(None, max_length=500,
-        description=r"what of a photo's path names what it belongs to, such as '(.+)_\d+' for a patient's, kept on one side; None groups copies only")
+        description=r"pattern on paths, such as '(.+)_\d+' for a patient's photos, which stay on one side; None keeps copies together only")
     near_copies:bool = Field(True, description='keep near-copies of a photo on one side; the same content always is')
     weights:str = Field('auto',
-        description="'auto' (pretrained where reachable), 'imagenet', 'none', a weights file, a folder of them by arch, or hf_hub:OWNER/NAME")
+        description="'auto' (pretrained where reachable), 'imagenet', 'none', a weights file, a folder of them, or hf_hub:OWNER/NAME")
     mean:Channels|None = Field(None, description="mean the weights expect, in 0..1: one number or three; None takes timm's")
     std:Channels|None = Field(None, description="standard deviation the weights expect, likewise; None takes timm's")
     recipe:Literal['auto', 'frozen', 'finetune', 'full'] = Field('auto',
@@ -132,6 +132,8 @@ class RunConfig(VariationSettings):
     valid_fraction:float = Field(0.1, gt=0, lt=.9, description='share of the training photos set aside to choose by')
     test_fraction:float = Field(0.2, gt=0, lt=.9, description='share of all photos to report on, where the folders give no test set')
     split_seed:int = Field(42, ge=0, lt=2**31, description='fixes which photos are set aside')
+    folds:int|None = Field(None, ge=2, le=100, description='parts of all photos, each tested by one run of a set; None tests on one test set')
+    fold:int = Field(0, ge=0, description='with folds: which part this run is tested on, from 0 up')
     seed:int = Field(42, ge=0, lt=2**31, description='fixes order, augmentation, initialisation and which photos `train_photos` takes')
     device:str = Field('auto', description="'auto' (CUDA, then MPS, then CPU), or a torch device such as 'cuda:1'")
     processes:int = Field(1, ge=1, le=64, description='processes of this machine that train together, each on its share of a batch')
@@ -144,7 +146,7 @@ class RunConfig(VariationSettings):
     @classmethod
     def _in_range(cls, value, info):
         low = 0 if info.field_name == 'mean' else 1e-6
-        if value and not all(low <= number <= 1 for number in value): raise ValueError(f"must lie between 0 and 1{' and not be 0' if low else ''}")
+        if value and not all(low <= number <= 1 for number in value): raise ValueError('must lie between 0 and 1, and std not be 0')
         return value
 
     @field_validator('group')
@@ -160,6 +162,13 @@ class RunConfig(VariationSettings):
         size = info.data.get('image_size', first)
         if first and first > size: raise ValueError(f'is more than image_size = {size}, to which pictures grow')
         return first
+
+    @field_validator('fold')
+    @classmethod
+    def _is_a_fold(cls, fold, info):
+        folds = info.data.get('folds')
+        if fold >= (folds or 1): raise ValueError(f'is too many for folds = {folds}: folds count from 0 up' if folds else 'needs folds, such as folds = 5')
+        return fold
 
     @field_validator('processes')
     @classmethod
@@ -190,8 +199,11 @@ def check_arch(
     name, _, tag = arch.partition('.')
     tags = [n.partition('.')[2] for n in timm.list_pretrained(f'{name}.*')] if tag else []
     if arch == 'baseline' or timm.is_model(name) and (not tag or tag in tags): return arch
-    if timm.is_model(name): raise ValueError(f'has weights tagged {tag!r} nowhere{_nearest([f"{name}.{t}" for t in difflib.get_close_matches(tag, tags, 2, .3)])}')
-    if ':' in arch or '/' in arch: raise ValueError(f"is an address: write the architecture's name, such as 'resnet18', and its weights as weights = {arch!r}")
+    if timm.is_model(name):
+        near = [f'{name}.{near}' for near in difflib.get_close_matches(tag, tags, 2, .3)]
+        raise ValueError(f'has weights tagged {tag!r} nowhere{_nearest(near)}')
+    if ':' in arch or '/' in arch:
+        raise ValueError(f"is an address: write the architecture's name, such as 'resnet18', and its weights as weights = {arch!r}")
     names = ['baseline', *timm.list_models()]
     near = difflib.get_close_matches(arch, names, 3) or [n for n in names if n.startswith(arch[:4])][:3]
     raise ValueError(f"is none of timm's backbones{_nearest(near)}; timm.list_models() lists them, and 'baseline' is catdog's own")
@@ -207,7 +219,8 @@ def check_optimizer(
     import torch
     names = timm.optim.list_optimizers()
     if name not in names:
-        raise ValueError(f"is none of timm's optimisers{_nearest(difflib.get_close_matches(name, names, 3))}; timm.optim.list_optimizers() lists them")
+        near = _nearest(difflib.get_close_matches(name, names, 3))
+        raise ValueError(f"is none of timm's optimisers{near}; timm.optim.list_optimizers() lists them")
     layer = torch.nn.Linear(3, 2)
     try:
         optimizer = timm.optim.create_optimizer_v2(layer, opt=name, lr=.1)
@@ -252,7 +265,7 @@ def check_weights(
     path = Path(weights).expanduser()
     if path.is_dir():
         if list_weights(path): return weights
-        raise ValueError('is a folder without weights: it has a file ARCH.safetensors for each arch, or ARCH/model.safetensors as timm saves them')
+        raise ValueError('is a folder without weights: it needs ARCH.safetensors for each arch, or ARCH/model.safetensors as timm saves them')
     if path.is_file(): return weights
     if '/' in weights or has_weights_suffix(path):
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

@@ -57,7 +57,8 @@ def drop_small_rest(
 ):
     "Leave out the last batch of an epoch where it is too small to train on. ConfigError where it is the only one."
     n, size = len(loader.dataset), loader.bs
-    if n < world*least: raise ConfigError(f'processes = {world} are too many for {plural(n, "training photo")}: each needs {least} in a batch')
+    if n < world*least:
+        raise ConfigError(f'processes = {world} are too many for {plural(n, "training photo")}: each needs {least} in a batch')
     if n > size and n % size < world*least: loader.drop_last = True
 
 # %% ../../nbs/27_training.processes.ipynb #c543c889
@@ -110,7 +111,8 @@ def last_error(
 def _worker_environment(processes, progress):
     "What each worker is told: who started it, where it shows its progress, and its share of the cores"
     cores = str(max(1, usable_cores()//processes))
-    return {**os.environ, 'CATDOG_NOTEBOOK': str(os.getpid()), 'CATDOG_PROGRESS': progress or '', 'OMP_NUM_THREADS': cores, 'LOKY_MAX_CPU_COUNT': cores}
+    own = dict(CATDOG_NOTEBOOK=str(os.getpid()), CATDOG_PROGRESS=progress or '', OMP_NUM_THREADS=cores, LOKY_MAX_CPU_COUNT=cores)
+    return {**os.environ, **own}
 
 def launch_workers(
     folder:str|Path,             # Of a prepared run: its `run.json` says what to train
@@ -120,14 +122,16 @@ def launch_workers(
 ):
     "Train a run on several processes of this machine. RuntimeError, with what the first died of, where they fail."
     env, log = {**_worker_environment(processes, progress), **environment}, Path(folder)/'workers.log'
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', '-m', 'catdog.training.finetune', str(folder)]
-    workers = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}']
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    workers = subprocess.Popen([*launcher, '-m', 'catdog.training.finetune', str(folder)], env=env, start_new_session=True, **pipes)
     try:
         with open(log, 'w') as file: _pass_on(workers.stdout, file)
     finally:
         if sys.exc_info()[0]: _end(workers)
     reason = last_error(log.read_text()) if workers.wait() else ''
-    if workers.returncode: raise RuntimeError(f"training on {processes} processes failed: {reason or 'they were killed'}; all they said is in {log}")
+    if workers.returncode:
+        raise RuntimeError(f"training on {processes} processes failed: {reason or 'they were killed'}; all they said is in {log}")
     log.unlink()
 
 def _pass_on(lines, log):

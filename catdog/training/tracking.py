@@ -29,7 +29,7 @@ def tracking_mode(
     "How a run is tracked: as the environment says, else as asked, and offline where there is no account."
     mode = os.environ.get('WANDB_MODE') or asked
     if mode == 'online' and not _has_wandb_key():
-        warnings.warn("wandb = 'online' but there is no account on this machine (wandb login): tracking offline; wandb sync uploads it later")
+        warnings.warn("wandb = 'online' but there is no account here (wandb login): tracking offline; wandb sync uploads it later")
         return 'offline'
     return mode
 
@@ -38,7 +38,8 @@ def tracked_settings(
     record:RunRecord
 )->dict:
     "What W&B is told of a run before it starts."
-    about = dict(weights_used=record.weights.used, photos=record.catalogue.photos, hardware=record.hardware.model_dump(), versions=record.versions)
+    about = dict(weights_used=record.weights.used, photos=record.catalogue.photos)
+    about.update(hardware=record.hardware.model_dump(), versions=record.versions)
     return {**record.config, **record.resolved, **about}
 
 def _open_tracking(run):
@@ -47,8 +48,9 @@ def _open_tracking(run):
     record = run.record
     identity = hashlib.sha256(f'{run.folder.resolve()} {record.started}'.encode()).hexdigest()[:16]
     settings = wandb.Settings(silent=True, console='off', init_timeout=60, finish_timeout=120, finish_timeout_raises=False)
-    return wandb.init(project=os.environ.get('WANDB_PROJECT') or 'catdog', name=run.folder.name, id=identity, resume='allow', dir=run.folder,
-        mode=tracking_mode(record.config['wandb']), reinit='finish_previous', settings=settings, config=tracked_settings(record))
+    project, mode = os.environ.get('WANDB_PROJECT') or 'catdog', tracking_mode(record.config['wandb'])
+    place = dict(project=project, name=run.folder.name, id=identity, dir=run.folder)
+    return wandb.init(**place, mode=mode, resume='allow', reinit='finish_previous', settings=settings, config=tracked_settings(record))
 
 # %% ../../nbs/31_training.tracking.ipynb #cdf17e32
 def _tracking_callback():
@@ -81,7 +83,8 @@ def step_numbers(
     seconds:float                # The step took
 )->dict:
     "What is sent of a step."
-    return dict(epoch=callback._wandb_epoch, train_loss=float(callback.loss), lr=float(callback.opt.hypers[-1]['lr']), images_per_second=len(callback.xb[0])/seconds)
+    lr, speed = float(callback.opt.hypers[-1]['lr']), len(callback.xb[0])/seconds
+    return dict(epoch=callback._wandb_epoch, train_loss=float(callback.loss), lr=lr, images_per_second=speed)
 
 # %% ../../nbs/31_training.tracking.ipynb #24b26ff7
 def start_tracking(
@@ -110,7 +113,8 @@ def finish_tracking(
         import wandb
         tracked = wandb.run or _open_tracking(run)
         for part in (record.metrics, record.cost, record.timings): tracked.summary.update(part.model_dump(exclude_unset=True))
-        if (run.folder/'predictions.parquet').exists(): tracked.log({'predictions': wandb.Table(dataframe=run.predictions.head(_MOST_ROWS))})
+        tested = (run.folder/'predictions.parquet').exists()
+        if tested: tracked.log({'predictions': wandb.Table(dataframe=run.predictions.head(_MOST_ROWS))})
         about = dict(arch=record.config['arch'], classes=record.catalogue.classes, preprocessing=record.preprocessing)
         artifact = wandb.Artifact(run.folder.name, 'model', metadata=about)
         artifact.add_file(str(run.folder/'model.safetensors'))

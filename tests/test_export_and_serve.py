@@ -1,0 +1,97 @@
+"""The chosen network where it is used: exported, weighed against the others, and served."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import BIN, catdog, run
+
+
+@pytest.fixture(scope='module')
+def copies(tmp_path_factory, runs):
+    "The finished runs, to which candidates are added"
+    import shutil
+    return shutil.copytree(runs, tmp_path_factory.mktemp('exported')/'runs')
+
+
+@pytest.fixture(scope='module')
+def exported(copies, tmp_path_factory):
+    "A run in two formats"
+    folder = tmp_path_factory.mktemp('out')
+    done = catdog('export', next(copies.glob('test_resnet*')), '-o', folder/'out', '--formats', 'onnx,onnx-int8')
+    assert done.returncode == 0 and 'onnx-int8:' in done.stderr, done.stderr
+    return folder/'out'
+
+
+def test_folder_stands_alone(exported, pets):
+    "Its program agrees with the product, in a process that finds no catdog"
+    photos = sorted((pets/'dog').iterdir())[:6]
+    alone = run(sys.executable, '-P', exported/'predict.py', *photos, cwd='/', env={'PATH': os.environ['PATH']})
+    assert alone.returncode == 0, alone.stderr
+    ours = catdog('predict', exported, *photos, '--json')
+    for one, other in zip(alone.stdout.splitlines(), ours.stdout.splitlines()):
+        there, here = json.loads(one)['probabilities'], json.loads(other)['probabilities']
+        assert max(abs(there[name]-here[name]) for name in here) < 5e-3
+    assert 'catdog' not in re.findall(r'^(?:import|from) (\w+)', (exported/'predict.py').read_text(), re.MULTILINE)
+
+
+def test_formats_are_candidates(exported, copies):
+    done = catdog('choose', copies, '--delta', 50, '--json')
+    assert done.returncode in (0, 3), done.stderr
+    names = [candidate['setup'] for candidate in json.loads(done.stdout)['candidates']]
+    assert {'test_resnet float32', 'test_resnet int8', 'baseline'} == set(names)
+
+
+@pytest.fixture(scope='module')
+def server(exported):
+    "A server on loopback, and the seconds until it was ready"
+    import socket
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    start = time.monotonic()
+    process = subprocess.Popen([str(BIN/'catdog'), 'serve', str(exported/'model.onnx'), '--port', str(port)], stderr=subprocess.PIPE, text=True)
+    address = f'http://127.0.0.1:{port}'
+    while time.monotonic() < start+60:
+        try:
+            if ask(address, '/ready')['status'] == 'ready': break
+        except OSError: time.sleep(.05)
+    yield address, process
+    process.kill()
+    process.communicate()
+
+
+def ask(address, path, data=None):
+    with urllib.request.urlopen(urllib.request.Request(address+path, data=data), timeout=60) as answer: return json.load(answer)
+
+
+def test_many_clients_get_their_own_answer(server, exported, pets):
+    address, _ = server
+    photos = sorted(pets.rglob('*.jpg'))[:32]
+    expected = [json.loads(line)['probabilities'] for line in catdog('predict', exported, *photos, '--json').stdout.splitlines()]
+    with ThreadPoolExecutor(64) as clients: told = list(clients.map(lambda photo: ask(address, '/predict', photo.read_bytes()), photos*4))
+    for i, answer in enumerate(told): assert np.isclose(answer['photos'][0]['probabilities']['cat'], expected[i % 32]['cat'], atol=2e-3)
+    assert ask(address, '/predict', b'meow')['photos'][0]['error'] == 'not an image: plain text'
+    with urllib.request.urlopen(f'{address}/metrics') as answer: text = answer.read().decode()
+    assert f'catdog_requests_total{{status="200"}} {len(told)+1}.0' in text and 'catdog_batch_photos_count' in text
+
+
+def test_a_person_drops_a_photo(server, pets, page):
+    address, _ = server
+    page.goto(address)
+    page.set_input_files('#file', str(pets/'cat'/'cat.0.jpg'))
+    page.wait_for_selector('#shares tr')
+    assert page.inner_text('#said') in ('cat', 'dog') and page.locator('#shares tr').count() == 2
+
+
+def test_a_signal_ends_it(server):
+    _, process = server
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
