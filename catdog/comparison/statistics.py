@@ -187,6 +187,7 @@ def _seed_spread(tested, codes, groups):
     if several.any(): moderated[several] = relative*scale[several]
     return np.maximum(0, moderated-both)/runs, np.where(several, (moderated/runs)**2/degrees, 0)
 
+# %% ../../nbs/47_comparison.statistics.ipynb #d9c48090
 def _shared_spread(tested):
     "`Spread` of runs that were all tested on the same photos"
     codes, groups = _group_codes(tested)

@@ -48,7 +48,7 @@ def take_apart(
     "Predictions as arrays."
     classes = [c.removeprefix('p_') for c in predictions if c.startswith('p_')]
     if len(classes) < 2 or not {'sha256', 'label'} <= set(predictions):
-        raise ValueError(f'predictions need the columns sha256, label and p_CLASS for each class; these have {listing(predictions.columns)}')
+        raise ValueError(f'predictions need the columns sha256, label and p_CLASS a class; these have {listing(predictions.columns)}')
     unknown = set(predictions.label)-set(classes)
     if unknown: raise ValueError(f'the label {min(unknown)!r} is none of the classes predicted: {listing(classes)}')
     return classes, predictions[[f'p_{c}' for c in classes]].to_numpy(float), pd.Index(classes).get_indexer(predictions.label)
@@ -66,7 +66,8 @@ def _bin_row(correct, confidence, names, bounds):
     "A row of `reliability`: the answers whose confidence lies within the bounds; its interval counts each photo once"
     photos, share = len(set(names)), float(correct.mean())
     low, high = wilson_interval(share*photos, photos)
-    return dict(low=bounds[0], high=bounds[1], photos=photos, confidence=float(confidence.mean()), accuracy=share, accuracy_low=low, accuracy_high=high)
+    means = dict(confidence=float(confidence.mean()), accuracy=share)
+    return dict(low=bounds[0], high=bounds[1], photos=photos, **means, accuracy_low=low, accuracy_high=high)
 
 def reliability(
     predictions:pd.DataFrame,    # As `predictions_table` makes it
@@ -189,7 +190,7 @@ def quality(
 def calibration(
     valid:pd.DataFrame,          # Predictions of the validation photos
     test:pd.DataFrame            # Predictions of the test photos
-)->dict:                         # temperature (1 where none is kept), fitted_temperature and cross_validation; scores of the test after it; reliability before and after
+)->dict:                         # temperature (1 where none is kept), the fitted one, cross_validation, scores after it, and reliability
     "What a temperature fitted on validation does to the test."
     fitted, checked = fit_temperature(valid), check_temperature(valid)
     temperature = fitted if checked['kept'] else 1.
