@@ -8,7 +8,10 @@ sys.path.insert(0, str(ROOT/'benchmarks'))
 from honesty import Cell, measure, same_by_folders   # noqa: E402
 
 
-@pytest.mark.parametrize('cell', [Cell(150, .97, 2, 1, 'beyond'), Cell(300, .96, 3, 2, 'spread')], ids=['just beyond the margin', 'two seeds'])
+CELLS = {'just beyond the margin': Cell(150, .97, 2, 1, 'beyond'), 'two seeds': Cell(300, .96, 3, 2, 'spread')}
+
+
+@pytest.mark.parametrize('cell', CELLS.values(), ids=CELLS)
 def test_it_keeps_its_word(cell):
     "60 comparisons: at most 5% wrong, and 95% held, each within two and a half Monte Carlo errors"
     found, error = measure(cell, 60), 2.5*(.05*.95/60)**.5

@@ -235,7 +235,7 @@ def _note(ask, smallest):
     "What `delta` means here, before the answer; empty where it was given and can be shown"
     photos = plural(len(ask.comparison.tested.correct), 'test photo')
     tested = f'With {photos} a difference of about {points(smallest)} points is the smallest that can be shown'
-    if len(ask.comparison.rows) < 2: return ''
+    if len(ask.comparison.rows) < 2 or not ask.inside: return ''
     if ask.question.delta is None: return f'{tested}, so that is what counts as good enough here.'
     if ask.delta >= .75*smallest: return ''
     return f'{tested}; whether setups are within {points(ask.delta)} points of each other will mostly stay open.'

@@ -529,6 +529,7 @@ def _shrunk(accuracy, variance, winner):
     kept = max(0., 1-noise/seen) if seen > 0 else 0.
     return middle+kept*(accuracy[winner]-middle)
 
+# %% ../../nbs/47_comparison.statistics.ipynb #c1254078
 def _outcome(tested):
     "Scores by setup, the winner's place, the variances of differences, and the covariance of scores"
     table = effective_photos(tested)
