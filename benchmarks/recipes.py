@@ -140,8 +140,9 @@ def timm_loop(trial, epochs=10):
     model, shape = trial.model(classes)
     dls = make_loaders(catalogue, shape, 32, 'randaugment', seed=trial.seed)
     mix, ema = Mixup(mixup_alpha=.2, label_smoothing=.1, num_classes=classes), ModelEmaV3(model, decay=.98)
-    optimizer = create_optimizer_v2(model, 'adamw', lr=5e-4, weight_decay=.05, layer_decay=.75)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [group['lr'] for group in optimizer.param_groups], epochs*len(dls.train))
+    optimizer = create_optimizer_v2(model, 'adamw', weight_decay=.05, layer_decay=.75)
+    rates = [1e-3*group.get('lr_scale', 1) for group in optimizer.param_groups]   # smaller towards the stem
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, epochs*len(dls.train))
     for _ in range(epochs):
         model.train()
         for images, labels in dls.train:

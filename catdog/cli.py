@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'serve', 'main']
+           'export', 'predict', 'serve', 'doctor', 'main']
 
 # %% ../nbs/57_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -122,13 +122,17 @@ def audit(
 @app.command()
 def doubtful(
     data:Annotated[str, typer.Argument(help='A source, as for audit.')]='sample',
-    arch:Annotated[Optional[list[str]], typer.Option(help='Backbone whose frozen features are asked, photo by photo held out; several may be given.')]=None,
-    runs:Annotated[Optional[list[Path]], typer.Option(help="Finished runs' folders, whose test predictions are asked instead; several may be given.")]=None,
+    arch:Annotated[Optional[list[str]], typer.Option(
+        help='Backbone whose frozen features are asked, photo by photo held out; several may be given.')]=None,
+    runs:Annotated[Optional[list[Path]], typer.Option(
+        help="Finished runs' folders, whose test predictions are asked instead; several may be given.")]=None,
     weights:Annotated[str, typer.Option(help="As for train.")]='auto',
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
     review:Annotated[Path, typer.Option(help='CSV to write; verdicts that are in it already are kept.')]=Path('review.csv'),
-    page:Annotated[Optional[Path], typer.Option(help='HTML page with the photos, to judge by; it holds photos, so mind their licence.')]=None,
-    n:Annotated[Optional[int], typer.Option('-n', min=1, help='How many labels to list, the most doubtful first [files that carry two labels, and those that every backbone doubts].')]=None,
+    page:Annotated[Optional[Path], typer.Option(
+        help='HTML page with the photos, to judge by; it holds photos, so mind their licence.')]=None,
+    n:Annotated[Optional[int], typer.Option('-n', min=1,
+        help='How many to list [files that carry two labels, and labels that every backbone doubts].')]=None,
 ):
     "List the labels to doubt, for a person to judge: files that carry two labels first, then those that every backbone asked doubts."
     import warnings
@@ -137,14 +141,17 @@ def doubtful(
         from catdog.training.config import make_config
         for name in arch or []: make_config(arch=name)   # names the nearest one where there is none
         from catdog.photos.catalogue import make_catalogue
-        from catdog.evaluation.labels import find_conflicts, list_doubtful, out_of_fold, rank_labels, review_page, start_review, summarise_doubts
+        from catdog.evaluation.labels import find_conflicts, list_doubtful, out_of_fold, rank_labels
+        from catdog.evaluation.labels import review_page, start_review, summarise_doubts
         catalogue = make_catalogue(data, progress=sys.stderr.isatty())
         if runs:
             from catdog.training.run import Run
             missing = [folder for folder in runs if not (folder/'predictions.parquet').exists()]
             if missing: raise ValueError(f"{missing[0]} is no finished run: it holds no predictions.parquet")
             predictions = {str(folder): Run(folder).predictions for folder in runs}
-        else: predictions = {name: out_of_fold(catalogue, name, weights, image_size, progress=sys.stderr.isatty()) for name in arch or ['tf_efficientnet_lite0']}
+        else:
+            asked, progress = arch or ['tf_efficientnet_lite0'], sys.stderr.isatty()
+            predictions = {name: out_of_fold(catalogue, name, weights, image_size, progress=progress) for name in asked}
         ranked, conflicts = rank_labels(predictions), find_conflicts(catalogue)
         listed = list_doubtful(ranked, conflicts, n)
         _say(summarise_doubts(ranked, conflicts, list(predictions)))
@@ -222,7 +229,8 @@ def _train_signature():
 def _goes_on(run):
     "What the same command would do with a run that was interrupted"
     import csv
-    if not (run.folder/'checkpoint').is_dir() or not (run.folder/'history.csv').exists(): return f'the same command starts {run.folder} again'
+    begun = (run.folder/'checkpoint').is_dir() and (run.folder/'history.csv').exists()
+    if not begun: return f'the same command starts {run.folder} again'
     rows = list(csv.DictReader((run.folder/'history.csv').read_text().splitlines()))
     epoch = int(float(rows[-1]['epoch']))+1 if rows else 1
     return f'the same command goes on with {run.folder} from epoch {epoch}'
@@ -257,7 +265,8 @@ def train(**settings):
 @app.command()
 def evaluate(
     runs:Annotated[list[Path], typer.Argument(help='Run folders, or folders of run folders.')],
-    also:Annotated[Optional[str], typer.Option(help='Another data set to test on, of classes the run knows; photos it trained on are left out.')]=None,
+    also:Annotated[Optional[str], typer.Option(
+        help='Another data set to test on, of classes the run knows; photos it trained on are left out.')]=None,
     robustness:Annotated[bool, typer.Option('--robustness', help='Test on corrupted photos.')]=False,
     scaling:Annotated[bool, typer.Option('--scaling', help='Measure how throughput scales.')]=False,
     cost:Annotated[bool, typer.Option('--cost', help='Export and measure the costs again, on this machine.')]=False,
@@ -266,8 +275,10 @@ def evaluate(
 ):
     "Add to what is known of finished runs. Exit status 1 if any could not be evaluated."
     with _plain_errors():
-        if not (also or robustness or scaling or cost): raise ValueError('nothing to do: say --also DATA, --robustness, --scaling or --cost')
-        folders = [f for folder in runs for f in ([folder] if (folder/'run.json').is_file() else sorted(p.parent for p in folder.glob('*/run.json')))]
+        asked = also or robustness or scaling or cost
+        if not asked: raise ValueError('nothing to do: say --also DATA, --robustness, --scaling or --cost')
+        folders = []
+        for folder in runs: folders += [folder] if (folder/'run.json').is_file() else sorted(p.parent for p in folder.glob('*/run.json'))
         if not folders: raise ValueError(f"{', '.join(map(str, runs))} holds no run folder")
     from catdog.training.run import Run
     from catdog.evaluation.evaluate import evaluate_folder
@@ -280,6 +291,8 @@ def evaluate(
     if failed: raise typer.Exit(1)
 
 # %% ../nbs/57_cli.ipynb #4ff09685
+_DELTA = 'Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.'
+
 def _say_next(text): _say(f'next: {text}')
 
 @app.command()
@@ -289,7 +302,7 @@ def compare(
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
-    delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
+    delta:Annotated[Optional[float], typer.Option(help=_DELTA)]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     photos:Annotated[bool, typer.Option('--photos', help='Put the photos of the mistakes into the page (mind their licence).')]=False,
@@ -298,7 +311,8 @@ def compare(
     from catdog import door
     with _plain_errors():
         limits = dict(max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, metric=metric)
-        door.run_notebook('compare', out/'compare.ipynb', dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits))
+        given = dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits)
+        door.run_notebook('compare', out/'compare.ipynb', given)
     choice = json.loads((out/'choice.json').read_text())
     _say(_wrapped(choice['reason']))
     if choice['chosen']: _say_next(f'catdog choose {runs} --max-ms 15, or open the report')
@@ -310,7 +324,7 @@ def choose(
     runs:Annotated[str, typer.Argument(help='Folder of run folders, or the address of one in a bucket (s3://...).')]='runs',
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take, from JPEG bytes to a label.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
-    delta:Annotated[Optional[float], typer.Option(help='Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.')]=None,
+    delta:Annotated[Optional[float], typer.Option(help=_DELTA)]=None,
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,
@@ -389,10 +403,12 @@ def sweep(
 @app.command()
 def export(
     run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
-    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
+    out:Annotated[Path, typer.Option('-o', '--out',
+        help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
     formats:Annotated[str, typer.Option(help='onnx, onnx-int8 or onnx-fp16; several with commas.')]='onnx',
     data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
-    candidates:Annotated[bool, typer.Option(help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
+    candidates:Annotated[bool, typer.Option(
+        help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
 ):
     "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
     with _plain_errors():
@@ -415,8 +431,10 @@ def _row_printer(classes, as_json, as_csv, least):
         writer = csv.DictWriter(sys.stdout, ['path', 'label', *(f'p_{name}' for name in classes), *(['unsure'] if least else []), 'error'])
         writer.writeheader()
         def write_csv(row):
-            shares = {f'p_{name}': value for name, value in row.get('probabilities', {}).items()}
-            writer.writerow({**{k: v for k, v in row.items() if k != 'probabilities'}, **shares, **({'unsure': unsure(row)} if least else {})})
+            cells = {name: value for name, value in row.items() if name != 'probabilities'}
+            cells.update({f'p_{name}': value for name, value in row.get('probabilities', {}).items()})
+            if least: cells['unsure'] = unsure(row)
+            writer.writerow(cells)
         return write_csv
     if as_json: return lambda row: typer.echo(json.dumps({**row, 'unsure': unsure(row)} if least and 'error' not in row else row))
     return lambda row: _print_plain(row, least)
@@ -425,10 +443,12 @@ def _row_printer(classes, as_json, as_csv, least):
 @app.command()
 def predict(
     run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
-    images:Annotated[list[str], typer.Argument(help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
+    images:Annotated[list[str], typer.Argument(
+        help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
     as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
-    precision:Annotated[Optional[float], typer.Option(help='Mark answers as unsure unless this share of such answers was right on the validation photos, such as 0.95.')]=None,
+    precision:Annotated[Optional[float], typer.Option(
+        help='Mark answers as unsure unless this share of such answers was right on the validation photos, such as 0.95.')]=None,
     batch_size:Annotated[int, typer.Option(min=1, help='Photos through the network in one go.')]=16,
     workers:Annotated[Optional[int], typer.Option(min=1, help='Threads that read photos; one a core by default.')]=None,
 ):
@@ -462,6 +482,25 @@ def serve(
     with _plain_errors():
         from catdog.deploy.serve import Limits, serve as run_server
         run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
+
+# %% ../nbs/57_cli.ipynb #13b7aa4c
+@app.command()
+def doctor(
+    device:Annotated[str, typer.Option(help="'auto', or a torch device such as 'cuda:1'.")]='auto',
+    as_json:Annotated[bool, typer.Option('--json', help='The findings as JSON.')]=False,
+):
+    "Try on this machine all that a training does. Exit status 1 if anything came out wrong."
+    from dataclasses import asdict
+    findings = []
+    with _plain_errors():
+        from catdog.doctor import describe_machine, examine
+        machine = describe_machine()
+        if not as_json: typer.echo(machine)
+        for finding in examine(device):
+            findings.append(finding)
+            if not as_json: typer.echo(finding)
+    if as_json: typer.echo(json.dumps(dict(machine=machine, findings=[asdict(finding) for finding in findings]), indent=1))
+    if any(finding.state == 'failed' for finding in findings): raise typer.Exit(1)
 
 # %% ../nbs/57_cli.ipynb #a8d523fe
 def _is_train(line):

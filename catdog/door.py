@@ -44,10 +44,11 @@ def describe_duplicates(
     from catdog.photos.duplicates import find_conflicts, find_duplicates, group_duplicates
     good = audited[audited.status != 'skipped']
     if not len(good): return 'no photo can be read'
-    good = good.assign(group=group_duplicates(good, near_copies))
+    two = find_conflicts(good)
+    named, good = good.path[two].tolist(), good[~two].assign(group=group_duplicates(good[~two], near_copies))
     copies = find_duplicates(good)
-    two, lines = good.path[find_conflicts(good)].tolist(), [_count_copies(copies)]
-    if two: lines.insert(0, f'two labels on the very same file: {_names(two)}; they are left out until a verdict decides')
+    lines = [f'two labels on the very same file: {_names(named)}; left out until a verdict decides'] if named else []
+    lines.append(_count_copies(copies))
     clash = copies[copies.groupby('group').label.transform('nunique') > 1]
     if len(clash): lines.append(f"  with different labels: {plural(clash.group.nunique(), 'group')} ({_names(clash.path.tolist())})")
     leaks = _find_leaks(good)
@@ -139,6 +140,7 @@ def _remove_stub(out, made):
     out.unlink(missing_ok=True)
     if made and not any(out.parent.iterdir()): out.parent.rmdir()
 
+# %% ../nbs/56_door.ipynb #053dfc68
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written

@@ -9,7 +9,8 @@ from conftest import BIN, TINY, catdog, options, take_interrupts
 
 
 def test_help_imports_nothing_heavy():
-    code = 'import sys; import catdog.cli; print([m for m in ("torch", "timm", "fastai", "pandas", "papermill", "pydantic") if m in sys.modules])'
+    heavy = ('torch', 'timm', 'fastai', 'pandas', 'papermill', 'pydantic')
+    code = f'import sys; import catdog.cli; print([m for m in {heavy} if m in sys.modules])'
     done = subprocess.run([BIN/'python', '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == '[]'
     for command in ('sample', 'train', 'compare', 'predict'): assert command in catdog('--help').stdout
@@ -38,7 +39,8 @@ def test_train_writes_the_executed_notebook(runs):
     for folder in runs.iterdir():
         notebook = json.loads((folder/'train.ipynb').read_text())
         assert any('injected-parameters' in cell['metadata'].get('tags', []) for cell in notebook['cells'])
-        assert {p.name for p in folder.iterdir()} == {'run.json', 'history.csv', 'predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx', 'train.ipynb'}
+        tables = {'history.csv', 'predictions.parquet', 'valid_predictions.parquet', 'photos.parquet'}
+        assert {p.name for p in folder.iterdir()} == {'run.json', *tables, 'model.safetensors', 'model.onnx', 'train.ipynb'}
 
 
 def test_train_again_says_it_is_finished(runs, pets):
@@ -46,10 +48,43 @@ def test_train_again_says_it_is_finished(runs, pets):
     assert done.returncode == 0 and 'finished already' in done.stderr and 'accuracy' in done.stderr
 
 
-@pytest.mark.parametrize('arguments, text', [(['--archh', 'resnet18'], '--arch'), (['--arch', 'resnet81'], "'resnet18'"), (['--epochs', '0'], 'epochs'), (['--data', 'no/where'], 'no/where')])
-def test_train_errors_are_plain(tmp_path, arguments, text):
-    done = catdog('train', *arguments, '--runs', tmp_path)
-    assert done.returncode != 0 and text in done.stderr and 'Traceback' not in done.stderr
+MISTAKES = [
+    ('--archh', 'resnet18', '--arch'), ('--arch', 'resnet81', "'resnet18'"), ('--epochs', '0', 'epochs'), ('--data', 'no/where', 'no/where'),
+]
+
+
+@pytest.mark.parametrize('option, value, text', MISTAKES)
+def test_train_errors_are_plain_and_leave_nothing(tmp_path, option, value, text):
+    done = catdog('train', option, value, '--runs', tmp_path)
+    assert done.returncode == 2 and text in done.stderr and 'Traceback' not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doubtful_names_the_nearest_backbone(pets, tmp_path):
+    done = catdog('doubtful', pets, '--arch', 'resnet5', '--review', tmp_path/'review.csv')
+    assert done.returncode == 2 and "did you mean 'resnet50'" in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_lines_of_a_log_are_whole_and_in_order(tmp_path, pets):
+    "As with `> log 2>&1`: both streams into one file"
+    with open(tmp_path/'log', 'w') as log:
+        settings = {**TINY, 'epochs': 3, 'data': pets, 'runs': tmp_path/'runs'}
+        subprocess.run([str(c) for c in (BIN/'catdog', 'train', *options(settings))], stdout=log, stderr=log, check=True, timeout=300)
+    lines = (tmp_path/'log').read_text().splitlines()
+    epochs = [i for i, line in enumerate(lines) if 'epoch ' in line]
+    assert len(epochs) == 3 and all(f'epoch {n+1}/3' in lines[i] and lines[i].startswith('test_resnet') for n, i in enumerate(epochs))
+    [result] = [i for i, line in enumerate(lines) if 'ms a photo' in line]
+    assert epochs[-1] < result and lines[-1] == str(next((tmp_path/'runs').glob('test_resnet*')))
+
+
+def test_help_fits_a_terminal_and_shells_complete(tmp_path):
+    import os
+    for command in ('--help', 'train', 'sweep', 'audit'):
+        arguments = [command] if command == '--help' else [command, '--help']
+        text = catdog(*arguments, env={**os.environ, 'COLUMNS': '80'}).stdout
+        assert text and max(map(len, text.splitlines())) <= 80
+    asked = {**os.environ, '_CATDOG_COMPLETE': 'complete_bash', 'COMP_WORDS': 'catdog train --weig', 'COMP_CWORD': '2'}
+    assert '--weights' in catdog(env=asked).stdout
 
 
 def test_predict_json_goes_on_after_a_broken_photo(runs, pets, tmp_path):
@@ -60,7 +95,8 @@ def test_predict_json_goes_on_after_a_broken_photo(runs, pets, tmp_path):
     assert done.returncode == 1
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [t['path'] for t in told] == [str(p) for p in photos]
-    assert [set(t) for t in told] == [{'path', 'label', 'probabilities'}, {'path', 'error'}, {'path', 'error'}, {'path', 'label', 'probabilities'}]
+    good, bad = {'path', 'label', 'probabilities'}, {'path', 'error'}
+    assert [set(t) for t in told] == [good, bad, bad, good]
     for t in (told[0], told[3]):
         assert set(t['probabilities']) == {'cat', 'dog'} and abs(sum(t['probabilities'].values())-1) < 1e-9
         assert t['label'] == max(t['probabilities'], key=t['probabilities'].get)
@@ -92,7 +128,8 @@ def test_compare_without_runs(tmp_path):
 
 def test_interrupt_leaves_a_run_that_is_marked(tmp_path, pets):
     settings = {**TINY, 'epochs': 500, 'data': pets, 'runs': tmp_path/'runs'}
-    process = subprocess.Popen([str(c) for c in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
+    command = [str(c) for c in (BIN/'catdog', 'train', *options(settings))]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
     deadline = time.monotonic()+240
     while not list((tmp_path).glob('runs/*/history.csv')) and time.monotonic() < deadline: time.sleep(.2)
     process.send_signal(signal.SIGINT)

@@ -57,7 +57,8 @@ def server(exported):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     start = time.monotonic()
-    process = subprocess.Popen([str(BIN/'catdog'), 'serve', str(exported/'model.onnx'), '--port', str(port)], stderr=subprocess.PIPE, text=True)
+    command = [BIN/'catdog', 'serve', exported/'model.onnx', '--port', port]
+    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
     address = f'http://127.0.0.1:{port}'
     while time.monotonic() < start+60:
         try:

@@ -56,6 +56,7 @@ def test_commands_load_no_torch(arguments, runs, exported):
 
 def test_running_a_model_leaves_nothing_behind(exported, tmp_path):
     "onnxruntime makes an identity for the machine, unless it is told not to"
-    done = run(BIN/'catdog', 'predict', exported, exported/'cat.jpg', env={'HOME': str(tmp_path), 'PATH': str(BIN), 'PYTHONPATH': str(ROOT)})
+    environment = {'HOME': str(tmp_path), 'PATH': str(BIN), 'PYTHONPATH': str(ROOT)}
+    done = run(BIN/'catdog', 'predict', exported, exported/'cat.jpg', env=environment)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob('*')) == []

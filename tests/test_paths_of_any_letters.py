@@ -7,8 +7,11 @@ import sys
 import pytest
 from conftest import ROOT, TINY, catdog, options, run
 
-AWKWARD = {'equals': 'a=b', 'comma': 'a,b', 'quote': "it's", 'quotes': 'say "x"', 'hash': 'a#b', 'dollar': 'a$HOME', 'interpolation': 'a${runs}',
-    'and': 'a&b', 'round': 'a(b', 'square': 'a[b', 'curly': 'a{b}', 'tilde': '~a', 'percent': '100%s', 'space': ' a  b', 'chinese': '猫和狗'}
+AWKWARD = {
+    'equals': 'a=b', 'comma': 'a,b', 'quote': "it's", 'quotes': 'say "x"', 'hash': 'a#b', 'dollar': 'a$HOME', 'interpolation': 'a${runs}',
+    'and': 'a&b', 'round': 'a(b', 'square': 'a[b', 'curly': 'a{b}', 'tilde': '~a', 'percent': '100%s', 'space': ' a  b',
+    'chinese': '猫和狗',
+}
 ALL = '=,\'"#&([${~% 猫'    # in one name
 
 
@@ -57,7 +60,10 @@ def test_a_preset_called_a_equals_b(tmp_path):
     assert read_sweep(['+sweep=a=b', 'arch=baseline'], tmp_path).configs[0].image_size == 64
 
 
-@pytest.mark.parametrize('launcher', [[], ['hydra/launcher=joblib', 'hydra.launcher.n_jobs=2'], ['hydra/launcher=submitit_local']], ids=lambda given: given[0][15:] if given else 'basic')
+LAUNCHERS = dict(basic=[], joblib=['hydra/launcher=joblib', 'hydra.launcher.n_jobs=2'], submitit_local=['hydra/launcher=submitit_local'])
+
+
+@pytest.mark.parametrize('launcher', list(LAUNCHERS.values()), ids=list(LAUNCHERS))
 def test_a_sweep_trains_there(launcher, awkward):
     photos, runs = awkward(ALL)
     settings = [f'{name}={value}' for name, value in {**TINY, 'data': photos, 'runs': runs}.items()]

@@ -64,7 +64,7 @@ STRANGE = [   # What a file says of itself, or what of it differs from a good on
     ('[]', 'does not say its classes'), ('{', 'is no JSON'),
     (dict(classes='cat'), 'no two classes'), (dict(classes=[1, 2]), 'no two classes'),
     (dict(preprocessing=dict(size='48')), 'size = 48'), (dict(preprocessing=dict(std=[0, 1, 1])), 'std'),
-    (dict(arch=7), "not timm's own"), (dict(), 'does not hold the weights'), (dict(arch='resnet81'), 'does not hold the weights')]
+    (dict(arch=7), "not timm's own"), (dict(), 'cannot be read as a model'), (dict(arch='resnet81'), 'cannot be read as a model')]
 
 
 @pytest.mark.parametrize('about, said', STRANGE)

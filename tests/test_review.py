@@ -60,17 +60,19 @@ def test_a_new_class_is_refused(pets, tmp_path):
 
 
 def test_doubts_of_runs_become_a_review(pets, runs, tmp_path):
-    "What both runs disagree with is listed with empty verdicts, and a filled-in verdict is applied and kept"
+    "The most doubtful labels are listed with empty verdicts, the worst first, and a filled-in verdict is kept"
+    from catdog.evaluation.labels import rank_labels
     from catdog.training.run import Run
     folders = sorted(runs.iterdir())
-    command = ['doubtful', pets, *[text for folder in folders for text in ('--runs', folder)], '--review', tmp_path/'review.csv', '--page', tmp_path/'page.html']
+    command = ['doubtful', pets, *[text for folder in folders for text in ('--runs', folder)], '--review', tmp_path/'review.csv', '--page', tmp_path/'page.html', '-n', 8]
     done = catdog(*command)
     assert done.returncode == 0, done.stderr
-    guesses = [table.set_index('sha256').filter(like='p_').idxmax(axis=1).str[2:] != table.set_index('sha256').label for table in (Run(folder).predictions for folder in folders)]
-    expected = set(guesses[0].index[guesses[0] & guesses[1].reindex(guesses[0].index)])
+    ranked = rank_labels({folder.name: Run(folder).predictions for folder in folders})
+    expected = set(ranked.sha256[:8])
     listed = read_verdicts(tmp_path/'review.csv', undecided=True)
     assert set(listed.sha256) == expected and set(listed.verdict) <= {''} and len(read_verdicts(tmp_path/'review.csv')) == 0
-    assert (tmp_path/'page.html').read_text().count('<figure>') >= len(expected)
+    assert (tmp_path/'page.html').read_text().count('<figure>') >= len(expected) == 8
+    assert listed.doubt.astype(float).is_monotonic_decreasing and listed.path.str.match(r'(cat|dog)/.+[.]jpg').all()
     table = listed.assign(verdict='drop')
     table.to_csv(tmp_path/'review.csv', index=False)
     assert catdog(*command).returncode == 0

@@ -7,10 +7,15 @@ import shutil
 import threading
 import zipfile
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import catdog
+from PIL import Image
 
 from catdog.errors import DataError
+from catdog.photos.audit import AuditCache
+from catdog.photos.catalogue import make_catalogue
 from catdog.photos.download import download
 from catdog.photos.sources import PUBLISHED, Published, fetch_huggingface, fetch_kaggle, fetch_published, find_photos, unpack_kaggle
 
@@ -196,3 +201,176 @@ def test_flat_folder_list_and_local_archive_are_sources_of_a_run(pets, tmp_path)
     for data in (tmp_path/'flat', tmp_path/'flat'/'{label}.{id}.jpg', tmp_path/'list.csv', tmp_path/'pets.tar.gz'):
         done = catdog('audit', data)
         assert done.returncode == 0 and '60 files: 60 ok' in done.stderr, done.stderr
+
+
+def lay_out(root, names, seed=0):
+    "Small pictures of noise, each of its own content, at these paths; other files get their own name as text"
+    rng = np.random.default_rng(seed)
+    for name in names:
+        path = root/name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == '.png': Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(path)
+        else: path.write_text(name)
+    return root
+
+
+def pictures(*folders, n=2): return [f'{folder}/{number}.png' for folder in folders for number in range(n)]
+
+
+LAYOUTS = {   # Files, classes by side, and what must be said
+    'a class called train': (pictures('bus', 'car', 'train'), {'': 'bus car train'}, []),
+    'only train': (pictures('train/cat', 'train/dog'), {'': 'cat dog'}, ['only train/ is there']),
+    'train and a flat test': (pictures('train/cat', 'train/dog', 'test'), {'': 'cat dog'}, ['test/ (2 files)', 'drawn from it']),
+    'dev': (pictures('train/cat', 'train/dog', 'dev/cat', 'dev/dog'), {'train': 'cat dog', 'valid': 'cat dog'}, []),
+    'Training and Evaluation': (pictures('Training/cat', 'Training/dog', 'Evaluation/cat', 'Evaluation/dog'), {'train': 'cat dog', 'test': 'cat dog'}, []),
+    'seg_train in seg_train': (pictures(*[f'seg_{side}/seg_{side}/{label}' for side in ('train', 'test') for label in ('sea', 'wood')]),
+                               {'train': 'sea wood', 'test': 'sea wood'}, []),
+    'results beside classes': ([*pictures('cat', 'dog', 'runs/one/cat'), 'runs/one/run.json', 'card/card.html', 'report/report.html'],
+                               {'': 'cat dog'}, ['3 folders of results', 'runs/', 'card/', 'report/']),
+    'a folder without a photo': ([*pictures('cat', 'dog'), 'notes/todo.txt'], {'': 'cat dog'}, ['1 folder without a photo', 'notes/ (1 file)']),
+    'photos beside classes': ([*pictures('cat', 'dog'), 'loose.png'], {'': 'cat dog'}, ['1 photo beside the class folders', 'loose.png']),
+    'folds': (pictures('fold1/cat', 'fold1/dog', 'fold2/cat', 'fold2/dog'), {'': 'cat dog'}, ['fold1/ and fold2/', 'these are the classes']),
+    'images and masks': (pictures('covid/images', 'covid/masks', 'normal/images', 'normal/masks'), {'': 'covid normal'}, ['images is read, not masks']),
+    'one folder around': (pictures('PetImages/Cat', 'PetImages/Dog'), {'': 'Cat Dog'}, []),
+    'names of letters': (pictures('a', 'A'), {'': 'A a'}, ['differ by capitals only']),
+    'a class called report': (pictures('report', 'card'), {'': 'card report'}, []),
+    'train with an unlabelled folder': (pictures('train/cat', 'train/dog', 'unlabelled'), {'': 'cat dog'}, ['unlabelled/ (2 files)']),
+    'a space at the end': (pictures('train/cat ', 'train/dog', 'test/cat', 'test/dog'), {'train': 'cat dog', 'test': 'cat dog'}, []),
+    'Kaggle': ([f'train/{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)]+['test1/1.png', 'test1/2.png'],
+               {'': 'cat dog'}, ['test1/ (2 files)']),
+    'flat': ([f'{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)], {'': 'cat dog'}, []),
+}
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_a_layout_is_read_by_what_folders_hold(layout, tmp_path):
+    files, expected, texts = LAYOUTS[layout]
+    found = find_photos(lay_out(tmp_path/'photos', files))
+    sides = {side: ' '.join(sorted(set(part.label))) for side, part in found.groupby('split')}
+    assert sides == expected, found.attrs
+    for text in texts: assert text in ' | '.join(found.attrs['said'])
+
+
+REFUSED = {   # Files, and what the message says
+    'a class of damaged HEIC': (['cat/1.heic', *pictures('dog', 'fox')], "class 'cat' .* no photos that can be read: .*1.heic"),
+    'one class': (pictures('cat'), 'no class folders|one class'),
+    'one class beside an empty folder': ([*pictures('cat'), 'dog/none.txt'], 'dog holds no photos'),
+    'names on two sides': (pictures('train/Cat', 'train/dog', 'test/cat', 'test/dog'), 'differ by capitals only'),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_cannot_be_read_is_said(case, tmp_path):
+    files, text = REFUSED[case]
+    lay_out(tmp_path/'photos', files)
+    for path in (tmp_path/'photos').rglob('*.heic'): path.write_bytes(b'\0\0\0\x18ftypheic'+bytes(100))
+    with pytest.raises(DataError, match=text): make_catalogue(tmp_path/'photos')
+
+
+def test_a_class_missing_from_the_test_goes_on(tmp_path):
+    files = pictures('train/cat', 'train/dog', 'train/fox', 'test/cat', 'test/dog', n=6)
+    catalogue = make_catalogue(lay_out(tmp_path/'photos', files))
+    assert "no photo for test in 'fox'" in catalogue.attrs['said'] and (catalogue.split == 'test').sum() == 12
+
+
+def test_audit_says_the_classes_and_what_was_left_out(tmp_path):
+    lay_out(tmp_path/'photos', [*pictures('cat', 'dog', n=5), 'runs/a/run.json', 'loose.png'])
+    done = catdog('audit', '.', cwd=tmp_path/'photos')
+    assert done.returncode == 0 and '2 classes: cat 5 and dog 5' in done.stderr, done.stderr
+    assert 'runs/' in done.stderr and 'loose.png' in done.stderr
+
+
+LISTS = {   # Bytes of a CSV, and its labels
+    'semicolons': ('path;label\np/0.png;cat\np/1.png;dog\n'.encode(), 'cat dog'),
+    'tabs and a mark': ('path\tlabel\np/0.png\tcat\np/1.png\tdog\n'.encode('utf-8-sig'), 'cat dog'),
+    'Latin-1': ('path,label\np/0.png,Käse\np/1.png,Brot\n'.encode('latin-1'), 'Käse Brot'),
+    'UTF-16': ('path\tlabel\np/0.png\tKäse\np/1.png\tBrot\n'.encode('utf-16'), 'Käse Brot'),
+    'backslashes': (b'path,label\np\\0.png,cat\n.\\p\\1.png,dog\n', 'cat dog'),
+    'spaces and capitals': (b' Path , LABEL\np/0.png, cat \np/1.png,dog\n', 'cat dog'),
+    'classes that are paths': (b'path,label\np/0.png,food/fruit\np/1.png,..\n', 'food/fruit ..'),
+    'numbers': (b'path,label\np/0.png,0\np/1.png,1\n', '0 1'),
+}
+
+
+@pytest.mark.parametrize('case', LISTS)
+def test_lists_as_spreadsheets_write_them(case, tmp_path):
+    data, labels = LISTS[case]
+    lay_out(tmp_path, pictures('p'))
+    (tmp_path/'list.csv').write_bytes(data)
+    found = find_photos(tmp_path/'list.csv')
+    assert ' '.join(found.label) == labels and all(path.is_file() for path in found.path)
+    assert bool(found.attrs['said']) == (case in ('Latin-1', 'UTF-16'))
+
+
+COLUMNS = {   # Labels of a parquet file, and the labels they become; None where they are refused
+    'integers': ([0, 1], ['0', '1']),
+    'truth values': ([True, False], ['True', 'False']),
+    'floats': ([1., 2.], ['1', '2']),
+    'categories': (pd.Categorical(['cat', 'dog']), ['cat', 'dog']),
+    'minus one': ([0, -1], None),
+    'NaN': ([1., float('nan')], None),
+    'None': (['cat', None], None),
+    'nothing': (['cat', ' '], None),
+}
+
+
+@pytest.mark.parametrize('case', COLUMNS)
+def test_labels_are_text_and_never_missing(case, tmp_path):
+    given, labels = COLUMNS[case]
+    lay_out(tmp_path, pictures('p'))
+    pd.DataFrame(dict(path=['p/0.png', 'p/1.png'], label=given)).to_parquet(tmp_path/'list.parquet')
+    if labels: assert find_photos(tmp_path/'list.parquet').label.tolist() == labels
+    else:
+        with pytest.raises(DataError, match='label of 1 photo is missing .* for p/1.png'): find_photos(tmp_path/'list.parquet')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='pipes in folders are POSIX')
+def test_what_never_ends_is_named_and_not_read(tmp_path):
+    lay_out(tmp_path, pictures('p/cat', 'p/dog'))
+    os.mkfifo(tmp_path/'p'/'cat'/'pipe.png')
+    assert 'pipe.png' in ' '.join(find_photos(tmp_path/'p').attrs['said'])
+    for path in (tmp_path/'p'/'cat'/'pipe.png', '/dev/zero'):
+        (tmp_path/'list.csv').write_text(f'path,label\np/cat/0.png,cat\n{path},dog\n')
+        with pytest.raises(DataError, match='no plain file'): find_photos(tmp_path/'list.csv')
+    with pytest.raises(DataError, match='neither a folder nor a plain file'): find_photos(tmp_path/'p'/'cat'/'pipe.png')
+    assert AuditCache(tmp_path/'audit.sqlite').contents([str(tmp_path/'p'/'cat'/'pipe.png'), '/dev/zero']) == {}
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='names are text on Windows')
+def test_a_name_that_is_no_text_is_left_out_by_name(tmp_path):
+    lay_out(tmp_path/'p', pictures('cat', 'dog', n=6))
+    os.rename(tmp_path/'p'/'cat'/'0.png', os.fsencode(tmp_path/'p'/'cat')+b'/K\xe4se.png')
+    catalogue = make_catalogue(tmp_path/'p')
+    assert len(catalogue) == 11 and '1 name left out, no plain file or no text: Käse.png' in catalogue.attrs['said']
+
+
+def test_a_signed_address_leaves_no_trace(host, archive, cache):
+    "Signed anew it is the same photos; neither a message nor a name in the cache holds the key"
+    host.files['pets.zip?X-Amz-Signature=s3cr3t'] = archive
+    assert len(find_photos(f'{host.url}/pets.zip?X-Amz-Signature=s3cr3t')) == 60
+    asked = len(host.asked)
+    assert len(find_photos(f'{host.url}/pets.zip?X-Amz-Signature=0ther')) == 60 and len(host.asked) == asked
+    for address in ('none.zip?X-Amz-Signature=s3cr3t', 'photos?X-Amz-Signature=s3cr3t'):
+        with pytest.raises((OSError, DataError)) as told: find_photos(f'{host.url}/{address}')
+        assert 's3cr3t' not in str(told.value) and host.url in str(told.value)
+    assert not [path for path in cache.rglob('*') if 's3cr3t' in path.name]
+
+
+def test_classes_of_the_hub_never_become_paths(pets, cache, tmp_path):
+    from datasets import ClassLabel, Dataset, Features, Image as Picture
+    names = ['../../outside', '/etc', 'food/fruit', '..', '.hidden', 'x'*250]
+    paths = [str(path) for path in sorted(pets.rglob('*.jpg'))[:12]]
+    features = Features(image=Picture(), labels=ClassLabel(names=names))
+    table = Dataset.from_dict(dict(image=paths, labels=[i % 6 for i in range(11)]+[-1]), features)
+    (tmp_path/'hub').mkdir()
+    table.map(lambda row: row).to_parquet(tmp_path/'hub'/'train.parquet')
+    found = find_photos(f'huggingface:{tmp_path/"hub"}')
+    assert set(found.label) == set(names) and len(found) == 11
+    inside = (cache/'sources').resolve()
+    assert all(path.resolve().is_relative_to(inside) and '..' not in path.parts for path in found.path)
+
+
+def test_the_longest_label_is_taken(tmp_path):
+    names = ['american_pit_bull_terrier_1.png', 'american_bulldog_12.png', 'pug_3.png']
+    found = find_photos(lay_out(tmp_path/'p', names)/'{label}_{id}.png')
+    assert sorted(found.label) == ['american_bulldog', 'american_pit_bull_terrier', 'pug']

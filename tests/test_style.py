@@ -7,7 +7,8 @@ from conftest import BIN, ROOT, run
 
 RULES = ('line-too-long', 'too-many-defs', 'long-exported-cell', 'unused-import')
 LONGEST = 140    # columns of a line of code, its strings counted
-FILES = sorted(p.relative_to(ROOT).as_posix() for p in [*(ROOT/'nbs').glob('*.ipynb'), *(ROOT/'tests').glob('*.py'), *(ROOT/'benchmarks').glob('*.py')])
+KINDS = ('nbs/*.ipynb', 'tests/*.py', 'benchmarks/*.py')
+FILES = sorted(path.relative_to(ROOT).as_posix() for kind in KINDS for path in ROOT.glob(kind))
 TO_DO = (ROOT/'tests'/'style_to_do.txt').read_text().split()
 
 

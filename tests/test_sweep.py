@@ -35,7 +35,7 @@ def wait_for(condition, seconds=120):
 
 @pytest.mark.parametrize('arguments, text', [
     (['archh=resnet18,vgg11'], "there is no parameter 'archh'; did you mean 'arch'?"),
-    (['arch=resnet18,resnet81', 'seed=0,1'], "arch = 'resnet81' is none of timm's backbones; did you mean 'resnet18'"),
+    (['arch=resnet18,resnet81', 'seed=0,1'], "did you mean 'resnet18'"),
     (['data=no/where'], "data = 'no/where' is no folder"),
     (['hydra/launcher=slrm'], 'submitit_slurm'),
 ])
@@ -54,7 +54,8 @@ def test_presets_are_runs_of_real_backbones(preset):
 
 def test_your_own_preset(tmp_path):
     (tmp_path/'sweep').mkdir()
-    (tmp_path/'sweep'/'mine.yaml').write_text('# @package _global_\nepochs: 7\nhydra:\n  sweeper:\n    params:\n      arch: baseline,test_resnet\n')
+    grid = 'hydra:\n  sweeper:\n    params:\n      arch: baseline,test_resnet\n'
+    (tmp_path/'sweep'/'mine.yaml').write_text(f'# @package _global_\nepochs: 7\n{grid}')
     done = catdog('sweep', '+sweep=mine', 'seed=1,2', '--config-dir', tmp_path, '--dry-run', f'runs={tmp_path}/runs')
     assert done.returncode == 0 and len(done.stdout.split()) == 4 and '4 to train' in done.stderr
 
@@ -95,7 +96,8 @@ def test_interrupted_and_killed_sweeps_go_on(tmp_path, pets):
     sweep.wait()
     assert processes_of(runs) != []
     done = run(*command, *pool)
-    assert done.returncode == 0 and sum(json.loads(p.read_text())['status'] == 'finished' for p in runs.glob('*/run.json')) == 2, done.stderr
+    states = [json.loads(path.read_text())['status'] for path in runs.glob('*/run.json')]
+    assert done.returncode == 0 and states == ['finished', 'finished'], done.stderr
     assert processes_of(runs) == []
 
 
@@ -104,7 +106,8 @@ def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
     done = catdog('sweep', *command, 'hydra/launcher=ray', cwd=tmp_path)
     assert done.returncode == 0 and '1 finished' in done.stderr, done.stderr
     names = {p.split('/')[-1] for p in bucket.find('pets/runs')}
-    assert names == {'run.json', 'history.csv', 'predictions.parquet', 'model.safetensors', 'train.ipynb', 'train.log', 'model.onnx', 'valid_predictions.parquet'}
+    tables = {'history.csv', 'predictions.parquet', 'valid_predictions.parquet', 'photos.parquet'}
+    assert names == {'run.json', *tables, 'model.safetensors', 'model.onnx', 'train.ipynb', 'train.log'}
     assert list(tmp_path.iterdir()) == []
 
     from catdog.sweeps.launch import read_sweep, unfinished
@@ -113,6 +116,28 @@ def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
     from catdog.comparison.gather import read_runs
     assert list(read_runs(fetch_runs('s3://pets/runs'))[0].arch) == ['test_resnet']
 
-
     missing = catdog('compare', 's3://nowhere/runs')
     assert missing.returncode == 2 and 's3://nowhere/runs' in missing.stderr and 'Traceback' not in missing.stderr
+
+
+def test_each_job_sees_a_gpu_of_its_own(tmp_path, pets, monkeypatch):
+    "Two GPUs that are only said to be there: each slot's job sees one, and a run that found none is marked"
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')
+    done = catdog('sweep', *settings(seed='0,1', data=pets, runs=tmp_path/'runs'), 'hydra/launcher=joblib')
+    assert done.returncode == 0, done.stderr
+    commands = [log.read_text().splitlines()[0] for log in (tmp_path/'runs').glob('*/train.log')]
+    assert sorted(command.split()[1] for command in commands) == ['CUDA_VISIBLE_DEVICES=4', 'CUDA_VISIBLE_DEVICES=7']
+    assert done.stderr.count('trained on the processor, though there was a GPU for it') >= 2
+
+
+def test_a_dead_worker_of_ray_is_replaced(tmp_path, pets):
+    "As where a machine is short of memory: its job is tried again, and nothing it started is left"
+    runs = tmp_path/'runs'
+    command = [str(c) for c in (BIN/'catdog', 'sweep', *settings(data=pets, runs=runs, epochs=60), 'hydra/launcher=ray')]
+    sweep = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(runs.glob('*/history.csv')))
+    papermill = next(p for p in processes_of(runs) if 'papermill' in p.cmdline())
+    papermill.parent().kill()
+    _, told = sweep.communicate(timeout=240)
+    assert sweep.returncode == 0 and '1 finished' in told, told
+    assert (next(runs.glob('*/train.log')).read_text().count('papermill') >= 2) and processes_of(runs) == []

@@ -1,5 +1,7 @@
 """The wheel carries all that an installed catdog needs, and works away from the checkout."""
+import ast
 import json
+import re
 import sys
 import sysconfig
 import venv
@@ -40,31 +42,49 @@ def test_metadata_is_that_of_settings_ini(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = message_from_string(archive.read(next(n for n in names if n.endswith('METADATA'))).decode())
-    assert {'catdog/notebooks/train.ipynb', 'catdog/notebooks/compare.ipynb', 'catdog/cli.py', 'catdog/photos/audit.py', 'catdog/comparison/report.py', 'catdog/conf/config.yaml', 'catdog/conf/sweep/quick.yaml', 'catdog/conf/hydra/launcher/ray.yaml'} <= set(names)
+    notebooks = {f'catdog/notebooks/{name}.ipynb' for name in settings['DEFAULT']['user_notebooks'].split()}
+    kinds = ('*.py', 'conf/**/*.yaml', 'page/*', 'py.typed')
+    files = {path.relative_to(ROOT).as_posix() for kind in kinds for path in (ROOT/'catdog').rglob(kind) if path.is_file()}
+    assert notebooks | files <= set(names)
+    assert metadata['License-Expression'] == settings['DEFAULT']['license']
     assert not [n for n in names if n.startswith(('nbs/', 'tests/'))]
-    assert (metadata['Name'], metadata['Version'], metadata['Summary']) == tuple(settings['DEFAULT'][k] for k in ('name', 'version', 'description'))
+    for field, key in dict(Name='name', Version='version', Summary='description').items(): assert metadata[field] == settings['DEFAULT'][key]
     required = {line.strip() for line in settings['DEFAULT']['requirements'].splitlines()}
     assert required == {r for r in metadata.get_all('Requires-Dist') if 'extra ==' not in r}
 
 
-def test_requirements_cover_the_imports():
-    "Every package that catdog imports is required in settings.ini: by the base, or by an extra where a function or one of its modules imports it"
-    import ast
-    import re
+CALLED = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'starlette': 'fastapi',
+          'multipart': 'python-multipart'}
+
+
+def read_requirements():
+    "Names of the packages that the base requires, and of those that any extra but dev does"
     settings = ConfigParser(delimiters=['='], interpolation=None)
     settings.read(ROOT/'settings.ini')
-    names = lambda text: {re.split(r'[<>=;\[\s]', line.strip())[0].lower() for line in text.splitlines() if line.strip()}
-    required = names(settings['DEFAULT']['requirements'])
-    extras = set().union(*[names(text) for key, text in settings['DEFAULT'].items() if key.endswith('_requirements') and key != 'dev_requirements'])
-    called = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'fastcore': 'fastai', 'fasttransform': 'fastai', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core', 'filelock': 'torch', 'starlette': 'fastapi', 'multipart': 'python-multipart'}
+    def names(text): return {re.split(r'[<>=;\[\s]', line.strip())[0].lower() for line in text.splitlines() if line.strip()}
+    extras = [names(text) for key, text in settings['DEFAULT'].items() if key.endswith('_requirements') and key != 'dev_requirements']
+    return names(settings['DEFAULT']['requirements']), set().union(*extras)
+
+
+def read_imports(path):
+    "Packages that a module imports, each with whether that is done within a function"
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    lazy = {id(node) for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level: modules = [node.module]
+        for module in modules: yield module.split('.')[0], id(node) in lazy
+
+
+def test_requirements_cover_the_imports():
+    "By the base, or by an extra where a function or a module of sweeps imports it"
+    required, extras = read_requirements()
     for path in (ROOT/'catdog').rglob('[a-z]*.py'):
-        tree = ast.parse(path.read_text())
-        lazy = {id(node) for function in ast.walk(tree) if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) for node in ast.walk(function)}
-        for node in ast.walk(tree):
-            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            for module in (m.split('.')[0] for m in modules):
-                if module in sys.stdlib_module_names or module == 'catdog': continue
-                assert called.get(module, module) in (required | extras if id(node) in lazy or path.parent.name == 'sweeps' else required), f'{path.relative_to(ROOT)} imports {module}, which settings.ini does not require'
+        for module, lazy in read_imports(path):
+            if module in sys.stdlib_module_names or module == 'catdog': continue
+            allowed = required | extras if lazy or path.parent.name == 'sweeps' else required
+            assert CALLED.get(module, module) in allowed, f'{path.relative_to(ROOT)} imports {module}, which settings.ini does not require'
 
 
 def test_installed_command_knows_its_presets(bare, tmp_path):

@@ -7,7 +7,7 @@ __all__ = ['PALETTE', 'INK', 'LINE', 'PAGE', 'COST_AXES', 'TRAITS', 'setup_colou
            'plot_tradeoff', 'plot_ranking', 'plot_differences', 'plot_calibration', 'plot_curves', 'plot_robustness',
            'plot_subgroups']
 
-# %% ../../nbs/52_comparison.figures.ipynb #7ae50113
+# %% ../../nbs/52_comparison.figures.ipynb #58b67ce4
 import colorsys, html, io, json, math, re, warnings
 from dataclasses import dataclass
 from typing import Callable
@@ -19,6 +19,7 @@ from markupsafe import Markup
 from ..training.run import Run
 from ..evaluation.metrics import reliability, wilson_interval, with_temperature
 from ..words import listing, percent, plural
+from .gather import METRICS
 from .compare import Comparison, latency, pareto_front, size_mb
 from .curves import Curve, error_at
 
@@ -155,12 +156,13 @@ def _log_ticks(axis, low, high):
     axis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.6g}'))
     axis.set_minor_formatter(NullFormatter())
 
-# %% ../../nbs/52_comparison.figures.ipynb #85090721
+# %% ../../nbs/52_comparison.figures.ipynb #924ab0c9
 @dataclass(frozen=True)
 class Guess:
     "What one would get right who looked at no photo."
     label:str                # The commonest class of the test photos
     accuracy:float           # Share of the test photos of that class
+    beaten_by:frozenset=frozenset()      # The setups that are shown to do better
 
     def __str__(self): return f'always guessing {self.label}: {percent(self.accuracy)}%'
 
@@ -296,7 +298,7 @@ def plot_ranking(
     height = _rows_height(names)
     return Figure(draw, 'Accuracy by setup, with bars that join what cannot be distinguished', (8.6, height), (4.1, height))
 
-# %% ../../nbs/52_comparison.figures.ipynb #b0910c71
+# %% ../../nbs/52_comparison.figures.ipynb #86a08374
 def _p_text(value):
     "A p-value in words"
     if pd.isna(value): return 'not tested'
@@ -305,14 +307,14 @@ def _p_text(value):
 def _difference_text(pair, pairs):
     "A difference with its interval and test, for a tip"
     corrected = f", corrected for {plural(pairs, 'pair')}" if pairs > 1 else ''
-    bounds = f"{100*pair['low']:+.2f} to {100*pair['high']:+.2f}"
-    return f"{pair['first']} less {pair['second']}: {100*pair['difference']:+.2f} points ({bounds}), {_p_text(pair['p_holm'])}{corrected}"
+    bounds = f"{100*pair['low_all']:+.2f} to {100*pair['high_all']:+.2f}{' for all pairs together' if corrected else ''}"
+    return f"{pair['first']} less {pair['second']}: {100*pair['difference']:+.2f} ({bounds}), {_p_text(pair['p_holm'])}{corrected}"
 
 def plot_differences(
     comparison:Comparison,
     most:int=60              # Setups to draw, the most accurate
 )->Figure:
-    "How far each setup is behind the best, with 95% intervals, each of one difference alone."
+    "How far each setup is behind the best, with intervals that hold for all pairs together in 95% of the cases."
     best, colours = comparison.best, setup_colours(comparison.rows.index)
     names = comparison.rows.index[1:most].tolist()
     def draw(figure, narrow):
@@ -320,11 +322,11 @@ def plot_differences(
         axis.axvline(0, color=INK, lw=1)
         for i, name in enumerate(names):
             pair = comparison.pair(name, best)
-            [bar] = axis.plot([100*pair['low'], 100*pair['high']], [i, i], color=colours[name], lw=2, solid_capstyle='butt')
+            [bar] = axis.plot([100*pair['low_all'], 100*pair['high_all']], [i, i], color=colours[name], lw=2, solid_capstyle='butt')
             [point] = axis.plot(100*pair['difference'], i, 'o', ms=8, color=colours[name])
             tip(bar, name)
             tip(point, name, _difference_text(pair, len(comparison.pairs)))
-        axis.set_xlabel('points behind the best' if narrow else f'points of accuracy against {best}')
+        axis.set_xlabel('points behind the best' if narrow else f'points of {METRICS[comparison.metric]} against {best}')
     height = _rows_height(names)
     return Figure(draw, f'Differences to {best}', (8.6, height), (4.1, height))
 

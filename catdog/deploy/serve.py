@@ -11,6 +11,7 @@ import asyncio, os, secrets, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from ..errors import ConfigError, DataError
 from ..photos.decode import open_photo
@@ -106,7 +107,8 @@ body { font: 16px system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; pa
 label { display: block; border: 2px dashed #888; border-radius: 8px; padding: 2rem; text-align: center; cursor: pointer }
 img { max-width: 100%; margin-top: 1rem } meter { width: 8rem } td { padding: .2rem .8rem .2rem 0 }
 </style><h1>What is in this photo?</h1><label id="drop">Drop a photo here, or choose one
-<input id="file" type="file" accept="image/*" hidden></label><p id="said" role="status"></p><table id="shares"></table><img id="seen" alt="">
+<input id="file" type="file" accept="image/*" hidden></label>
+<p id="said" role="status"></p><table id="shares"></table><img id="seen" alt="">
 <script>
 const said = document.getElementById('said'), shares = document.getElementById('shares'), drop = document.getElementById('drop')
 async function ask(file) {
@@ -247,8 +249,9 @@ def serve(
     batch_size:int=16            # Most photos in one go
 ):
     "Serve until interrupted. ConfigError where the `serve` extra is missing."
-    try: import fastapi, multipart, prometheus_client, uvicorn
-    except ImportError as error: raise ConfigError(f"serving needs {error.name}: pip install '.[serve]'") from None
+    missing = [name for name in ('fastapi', 'multipart', 'prometheus_client', 'uvicorn') if not find_spec(name)]
+    if missing: raise ConfigError(f"serving needs {', '.join(missing)}: pip install '.[serve]'")
+    import uvicorn
     warning = check_host(host, api_key)
     if warning: print(f'catdog: {warning}', file=sys.stderr)
     app = make_app(Predictor(model), limits, api_key, batch_size)

@@ -207,7 +207,8 @@ def model_card(
         f"- Photos by side and class: {listing([f'{side} {n:,}' for side, n in info['catalogue']['photos'].items()])}.",
         f"- {tested}, of the same source as those it learned from; other cameras and places may give less.",
         '', '## Files', '', *[f'- `{part.path.name}` {describe_exported(part)}' for part in exported],
-        '', 'Times were measured on '+info['hardware'].get('cpu', 'one machine')+'.', '', '`python predict.py PHOTO...` needs numpy, Pillow and onnxruntime.', '']
+        '', f"Times were measured on {info['hardware'].get('cpu', 'one machine')}.", '',
+        '`python predict.py PHOTO...` needs numpy, Pillow and onnxruntime.', '']
     return '\n'.join(lines)
 
 # %% ../../nbs/39b_evaluation.formats.ipynb #e26a9191
@@ -228,8 +229,8 @@ def write_candidate(
     kept = hash_files(folder, ['predictions.parquet', 'valid_predictions.parquet', 'model.onnx'])
     metrics = {**quality(exported.test), 'temperature': calibrated['temperature']}
     config = {**info['config'], 'number_format': form}
-    candidate.update(**{**info, 'name': folder.name, 'variant_of': run.folder.name, 'config': config, 'metrics': metrics, 'calibration': calibrated,
-        'artefact': exported.cost, 'also': None, 'robustness': None, 'scaling': None, 'files': kept})
+    own = dict(name=folder.name, variant_of=run.folder.name, config=config, metrics=metrics, calibration=calibrated, files=kept)
+    candidate.update(**{**info, **own, 'artefact': exported.cost, 'also': None, 'robustness': None, 'scaling': None})
     return candidate
 
 # %% ../../nbs/39b_evaluation.formats.ipynb #2bda2bb4

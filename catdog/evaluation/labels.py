@@ -137,8 +137,8 @@ def start_review(
         why = 'two labels' if row.doubt == 'conflict' else f'quality {row.quality:.3f}'
         notes.append(f'{Path(names[row.sha256]).name}; {why}')
     paths = [f'{Path(names[name]).parent.name}/{Path(names[name]).name}' for name in new.sha256]
-    table = dict(sha256=new.sha256, verdict='', label=new.suggested, given=new.label, note=notes, path=paths, doubt=(1-new.quality).round(3))
-    return write_verdicts(file, pd.DataFrame(table))
+    table = dict(sha256=new.sha256, verdict='', label=new.suggested, given=new.label, note=notes, path=paths)
+    return write_verdicts(file, pd.DataFrame({**table, 'doubt': (1-new.quality).round(3)}))
 
 # %% ../../nbs/40_evaluation.labels.ipynb #037e6277
 _STYLE = '''body { font: 14px system-ui, sans-serif; margin: 2rem }

@@ -48,7 +48,8 @@ def take_apart(
     "Predictions as arrays."
     classes = [c.removeprefix('p_') for c in predictions if c.startswith('p_')]
     if len(classes) < 2 or not {'sha256', 'label'} <= set(predictions):
-        raise ValueError(f'predictions need the columns sha256, label and p_CLASS a class; these have {listing(predictions.columns)}')
+        needed = 'the columns sha256, label and p_CLASS for each class'
+        raise ValueError(f'predictions need {needed}; these have {listing(predictions.columns)}')
     unknown = set(predictions.label)-set(classes)
     if unknown: raise ValueError(f'the label {min(unknown)!r} is none of the classes predicted: {listing(classes)}')
     return classes, predictions[[f'p_{c}' for c in classes]].to_numpy(float), pd.Index(classes).get_indexer(predictions.label)

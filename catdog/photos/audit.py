@@ -16,7 +16,7 @@ import pandas as pd
 from ..files import cache_folder, hash_file, write_atomically
 from ..machine import usable_cores
 from ..words import listing, plural
-from .workers import inspect_files, passing_reason
+from .workers import inspect_files
 
 # %% ../../nbs/10_photos.audit.ipynb #7cd15f06
 def _state(path):
@@ -101,8 +101,8 @@ class AuditCache:
     def add(self,
         rows:dict                # Row of `inspect_photo`, by absolute path
     ):
-        "Remember what was found. What took too long, or crashed, is not: the machine may have been busy."
-        self._use(_add_rows, {path: row for path, row in rows.items() if row['sha256'] and not passing_reason(row['reason'])})
+        "Remember what was found. What took too long is not: the machine may have been busy."
+        self._use(_add_rows, {path: row for path, row in rows.items() if row['sha256'] and not row['reason'].startswith('decoding took')})
 
     def _use(self, work, values):
         "Do something with the database; None where it cannot be used"
@@ -126,7 +126,7 @@ def audit_photos(
     workers:int|None=None,   # Processes that decode; None takes one a core
     progress:bool=False,     # Show a progress bar
     cache:AuditCache|None=None   # None takes catdog's
-)->pd.DataFrame:             # `photos` with sha256, width, height, status ('ok', 'repaired' or 'skipped'), reason, note, dhash and thumbnail
+)->pd.DataFrame:             # `photos` with what `inspect_photo` says of each: sha256, status, reason and so on
     "Look at every photo, in parallel; those that were seen before are not decoded again."
     cache = cache or AuditCache()
     paths = [os.path.abspath(path) for path in photos.path]
@@ -139,7 +139,8 @@ def _inspect(paths, workers, progress, cache):
     from tqdm import tqdm
     fresh = {}
     try:
-        with tqdm(total=len(paths), desc='looking at photos', unit='photos', leave=False, mininterval=.5, disable=not progress or not paths) as bar:
+        quiet = not progress or not paths
+        with tqdm(total=len(paths), desc='looking at photos', unit='photos', leave=False, mininterval=.5, disable=quiet) as bar:
             for number, row in inspect_files(paths, workers):
                 fresh[paths[number]] = row
                 bar.update()

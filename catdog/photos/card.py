@@ -49,12 +49,15 @@ def find_issues(
     found = pd.DataFrame({name: lab.issues[f'is_{name}_issue'].to_numpy(bool) for name in ISSUES}, good.index)
     return catalogue.join(found.reindex(catalogue.index, fill_value=False))
 
-# %% ../../nbs/16_photos.card.ipynb #38e064c5
+# %% ../../nbs/16_photos.card.ipynb #aa95b45e
 def _properties(good):
     "What is known of a photo without looking at what it shows"
     return {'width and height': good[['width', 'height']], 'width over height': (good.width/good.height).to_frame(),
-            'format': pd.get_dummies(good.path.map(lambda path: Path(path).suffix.lower())), 'odd kinds of file': good.note.str.get_dummies('; ')}
+            'format': pd.get_dummies(good.path.map(_suffix)), 'odd kinds of file': good.note.str.get_dummies('; ')}
 
+def _suffix(path): return Path(path).suffix.lower()
+
+# %% ../../nbs/16_photos.card.ipynb #9491ff02
 def _alone(values, label):
     "Balanced accuracy of a small tree on photos held out"
     from sklearn.metrics import balanced_accuracy_score
@@ -112,7 +115,7 @@ def _classes(catalogue):
     table = table.assign(total=table.sum(axis=1), skipped=skipped)
     return table.rename_axis(None, axis=1).rename_axis('class').reset_index()
 
-# %% ../../nbs/16_photos.card.ipynb #bce63492
+# %% ../../nbs/16_photos.card.ipynb #c4a11e32
 def _two_labels(catalogue):
     "Files whose very bytes carry two labels"
     rows = catalogue[catalogue.reason.str.startswith(TWO_LABELS)]
@@ -130,11 +133,14 @@ def _reasons(catalogue):
 def _sizes(catalogue):
     "Widths, heights and shapes of the photos"
     good = catalogue[catalogue.status != 'skipped']
-    values = {'width (pixels)': (good.width, '.0f'), 'height (pixels)': (good.height, '.0f'), 'width over height': (good.width/good.height, '.2f')}
-    rows = [(name, *[format(value, form) for value in np.percentile(column, [0, 5, 50, 95, 100])]) for name, (column, form) in values.items()]
+    values = {'width (pixels)': good.width, 'height (pixels)': good.height, 'width over height': good.width/good.height}
+    rows = []
+    for name, column in values.items():
+        form = '.0f' if 'pixels' in name else '.2f'
+        rows.append((name, *[format(value, form) for value in np.percentile(column, [0, 5, 50, 95, 100])]))
     return pd.DataFrame(rows, columns=['of a photo', 'least', '5%', 'median', '95%', 'most'])
 
-# %% ../../nbs/16_photos.card.ipynb #e158a7be
+# %% ../../nbs/16_photos.card.ipynb #c860e8f7
 def _copies(catalogue):
     "Groups of copies, by kind, and leaks"
     copies = find_duplicates(catalogue)
@@ -157,11 +163,14 @@ def _shortcuts(catalogue):
     found = find_shortcuts(catalogue)
     telling = found[found.alone > found.chance+.15]
     text = 'No property of the files alone tells the class.'
-    if len(telling): text = f"{listing(telling.property)} alone {'tells' if len(telling) == 1 else 'tell'} the class better than chance: a network may learn that instead of what the photos show."
-    table = found.assign(alone=found.alone.map(percent)+'%', chance=found.chance.map(percent)+'%').rename(columns={'alone': 'right by it alone', 'chance': 'by chance'})
+    tells = 'tells' if len(telling) == 1 else 'tell'
+    warning = f'alone {tells} the class better than chance: a network may learn that instead of what the photos show.'
+    if len(telling): text = f'{listing(telling.property)} {warning}'
+    table = found.assign(alone=found.alone.map(percent)+'%', chance=found.chance.map(percent)+'%')
+    table = table.rename(columns={'alone': 'right by it alone', 'chance': 'by chance'})
     return Section('Shortcuts', text, table)
 
-# %% ../../nbs/16_photos.card.ipynb #f64fae39
+# %% ../../nbs/16_photos.card.ipynb #061a7c0a
 def describe_data(
     catalogue:pd.DataFrame,  # As `make_catalogue` makes it, with the columns of `find_issues` or without
     data:str|Path            # The source, for its name and its licence
@@ -173,12 +182,14 @@ def describe_data(
     sections = [Section('Photos', _count_text(catalogue, good), _classes(catalogue))]
     said = catalogue.attrs.get('said', [])
     if said: sections.append(Section('Worth knowing', 'How the source was read, and what its sides hold.', pd.DataFrame({'what': said})))
-    if len(two): sections.append(Section('Two labels', 'The very same file carries several labels: one at least is wrong. All are left out.', two))
+    wrong = 'The very same file carries several labels: one at least is wrong. All are left out.'
+    if len(two): sections.append(Section('Two labels', wrong, two))
     sections.append(Section('Files', 'Every file was decoded in full.' + ('' if len(reasons) else ' All are whole.'), reasons))
     if len(odd): sections.append(Section('Odd but used', 'Read rightly, and worth knowing.', _notes(odd)))
     sections.append(Section('Copies', 'Copies share a side of the split, unless the split came with the photos.', _copies(catalogue)))
     sections += [Section('Sizes', 'Of the photos, upright.', _sizes(catalogue)), _shortcuts(catalogue)]
-    if set(ISSUES) <= set(catalogue): sections.append(Section('Photo issues', 'Found by cleanvision; nothing was removed for them.', _issues(catalogue)))
+    looked = set(ISSUES) <= set(catalogue)
+    if looked: sections.append(Section('Photo issues', 'Found by cleanvision; nothing was removed for them.', _issues(catalogue)))
     review = verdicts.rename_axis('verdict').rename('photos').reset_index()
     if len(verdicts): sections.append(Section('Review', 'Verdicts of a person on labels, applied.', review))
     return [*sections, Section('Licence', licence_note(data))]
@@ -276,7 +287,7 @@ def card_html(
     shown = [dict(title=part.title, text=part.text, table=_page_table(part.table) if _has_rows(part) else None) for part in sections]
     return render_page('card.html.j2', title=title, sections=shown, figure=Markup(svg[svg.index('<svg'):]))
 
-# %% ../../nbs/16_photos.card.ipynb #0b65a4aa
+# %% ../../nbs/16_photos.card.ipynb #42e77503
 def write_card(
     data:str|Path,               # A source
     folder:str|Path,             # Made where it is not there: card.html, card.md, catalogue.parquet, duplicates.csv
@@ -289,7 +300,8 @@ def write_card(
     near_copies:bool=True        # Keep near-copies on one side
 )->Path:                         # card.html, in `folder` or, where that holds the card of other photos, beside it
     "Audit a data set and write all there is to say about it."
-    catalogue = make_catalogue(data, split_seed=seed, review=review, workers=workers, progress=progress, group=group, near_copies=near_copies)
+    catalogue = make_catalogue(data, split_seed=seed, review=review, workers=workers, progress=progress,
+                               group=group, near_copies=near_copies)
     attrs = catalogue.attrs
     if issues: catalogue = find_issues(catalogue, workers, progress)
     catalogue.attrs = attrs

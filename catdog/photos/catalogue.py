@@ -22,7 +22,7 @@ from .duplicates import find_conflicts, find_leaks, group_duplicates
 from .review import apply_verdicts, count_unmet, read_verdicts
 from .sources import find_photos
 
-# %% ../../nbs/15_photos.catalogue.ipynb #9200e6ad
+# %% ../../nbs/15_photos.catalogue.ipynb #1ef2850b
 def _digest(text): return hashlib.sha256(text.encode()).hexdigest()
 
 def _ranked(photos, seed):
@@ -41,6 +41,7 @@ def _fitting(sizes, target):
         total += size
     return chosen or [sizes.idxmin()]
 
+# %% ../../nbs/15_photos.catalogue.ipynb #5dd9a612
 def _draw(photos, fraction, seed):
     "Groups that make up a share of each class, by rank; the only group of a class stays where it is"
     drawn = set()
@@ -277,7 +278,7 @@ def compare_catalogues(
     both = set(earlier) & set(later)
     return Changes(len(set(later)-both), len(set(earlier)-both), sum(earlier[name] != later[name] for name in both))
 
-# %% ../../nbs/15_photos.catalogue.ipynb #5f22e48a
+# %% ../../nbs/15_photos.catalogue.ipynb #1564d2d4
 def describe_catalogue(
     catalogue:pd.DataFrame   # As `make_catalogue` makes it
 )->dict:                     # Plain JSON values, as `CatalogueRecord` names them: id, pool (whatever the sides and the review), and so on
@@ -300,7 +301,8 @@ def summarize_catalogue(
     sides = [f'{(used.split == side).sum():,} for {side}' for side in _SIDES]
     lines = [f'{count_classes(used.label)} ({listing(sides)})']
     skipped = catalogue[catalogue.status == 'skipped']
-    for path, reason in zip(skipped.path[:1], skipped.reason): lines.append(f"{plural(len(skipped), 'photo')} left out ({Path(path).name}: {reason}, for one)")
+    for path, reason in zip(skipped.path[:1], skipped.reason):   # the first of them
+        lines.append(f"{plural(len(skipped), 'photo')} left out ({Path(path).name}: {reason}, for one)")
     return '\n  '.join([*lines, *catalogue.attrs.get('said', [])])
 
 # %% ../../nbs/15_photos.catalogue.ipynb #f5f0ee71

@@ -17,24 +17,26 @@ from ..errors import DataError
 from ..files import read_table, write_atomically
 from ..words import listing, plural
 
-# %% ../../nbs/12_photos.review.ipynb #a0a1b54e
+# %% ../../nbs/12_photos.review.ipynb #63734e2d
 VERDICTS = ('keep', 'relabel', 'drop')
 _COLUMNS = ['path', 'doubt', 'given', 'verdict', 'label', 'note', 'sha256']
 
 def _tidy(table):
     "Verdicts as they are meant: no spaces around them, no capitals but in labels and notes"
     table = table.reindex(columns=_COLUMNS, fill_value='').astype(str)
-    table = table.apply(lambda column: column.str.strip())
+    for name in _COLUMNS: table[name] = table[name].str.strip()
     return table.assign(sha256=table.sha256.str.lower(), verdict=table.verdict.str.lower())
 
 def _check_verdicts(table, file):
     "DataError names the line that cannot be used"
     for line, row in zip(table.index+2, table.itertuples()):
         if len(row.sha256) != 64: raise DataError(f'line {line} of {file}: {row.sha256!r} is no SHA-256 of 64 digits')
-        if row.verdict not in ('', *VERDICTS): raise DataError(f"line {line} of {file}: verdict {row.verdict!r} is none of {', '.join(VERDICTS)}")
-        if row.verdict == 'relabel' and not row.label: raise DataError(f'line {line} of {file}: a photo is relabelled, but its label is empty')
+        known = ', '.join(VERDICTS)
+        if row.verdict not in ('', *VERDICTS): raise DataError(f'line {line} of {file}: verdict {row.verdict!r} is none of {known}')
+        unnamed = row.verdict == 'relabel' and not row.label
+        if unnamed: raise DataError(f'line {line} of {file}: a photo is relabelled, but its label is empty')
 
-# %% ../../nbs/12_photos.review.ipynb #102120d5
+# %% ../../nbs/12_photos.review.ipynb #cbf35758
 def read_verdicts(
     file:str|Path,           # CSV with columns sha256, verdict, label (the right one, where relabelled), given (the one it had) and note
     undecided:bool=False     # Keep rows whose verdict is still empty
@@ -46,7 +48,8 @@ def read_verdicts(
     except ValueError as error: raise DataError(f'review {str(file)!r} is no CSV of verdicts: {error}') from None
     table.columns = [name.lower() for name in table.columns]
     missing = [name for name in ('sha256', 'verdict') if name not in table]
-    if missing: raise DataError(f"review {str(file)!r} has no column {missing[0]!r}: it needs sha256 and verdict, and label for those relabelled")
+    needs = 'it needs sha256 and verdict, and label for those relabelled'
+    if missing: raise DataError(f'review {str(file)!r} has no column {missing[0]!r}: {needs}')
     table = _tidy(table)
     table = table if undecided else table[table.verdict != '']
     _check_verdicts(table, file)
@@ -153,7 +156,7 @@ def accuracy_without(
 def trust_metrics(
     predictions:pd.DataFrame,    # A run's: sha256, label and a probability a class, p_NAME
     catalogue:pd.DataFrame       # Its photos: columns sha256, leak, given and verdict
-)->dict:                         # leaks and accuracy_without_leaks where there are leaks; raw_accuracy, by the labels before the review, where there was one
+)->dict:                         # leaks and accuracy_without_leaks where there are leaks; raw_accuracy (labels as given) after a review
     "What copies in the training set and a review do to a run's accuracy."
     told = {}
     if 'leak' in catalogue and catalogue.leak.any():

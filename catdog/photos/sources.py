@@ -19,11 +19,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pandas as pd
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, read_table, safe_name
+from ..files import cache_folder, making, public_address, read_table, safe_name
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
-from ..files import making
 from .download import ARCHIVES, download, fetch_prefix, is_archive, unpack
 
 # %% ../../nbs/14_photos.sources.ipynb #69ec56cf
@@ -155,7 +154,7 @@ def _same_inside(folders):
     alike = len(folders) > 1 and len(names[0]) > 1 and all(each == names[0] for each in names)
     return names[0] if alike and not any(_loose(folder) for folder in folders) else set()
 
-# %% ../../nbs/14_photos.sources.ipynb #67d6a3fc
+# %% ../../nbs/14_photos.sources.ipynb #1f9d68f1
 def _name_left_out(folder, reading):
     "Say what lies beside the folders with photos"
     results = [inner for inner in folder.folders if inner.is_results]
@@ -163,7 +162,8 @@ def _name_left_out(folder, reading):
     reading.leave(results, 'of results')
     reading.leave(empty, 'without a photo')
     loose = _loose(folder)
-    if loose: reading.said.append(f"{plural(len(loose), 'photo')} beside the class folders left out ({listing([path.name for path in loose], 3)})")
+    names = listing([path.name for path in loose], 3)
+    if loose: reading.said.append(f"{plural(len(loose), 'photo')} beside the class folders left out ({names})")
 
 def _descend(folder, reading):
     "Down into a folder that is alone, such as the one an archive holds"
@@ -171,7 +171,8 @@ def _descend(folder, reading):
         inside = _useful(folder)
         if len(inside) != 1 or _loose(folder) or len(_useful(inside[0])) < 2: return folder
         _name_left_out(folder, reading)
-        if split_name(inside[0].name): reading.said.append(f'only {inside[0].name}/ is there: photos to choose by and to test on are drawn from it')
+        name = inside[0].name
+        if split_name(name): reading.said.append(f'only {name}/ is there: photos to choose by and to test on are drawn from it')
         folder = inside[0]
 
 # %% ../../nbs/14_photos.sources.ipynb #740a4445
@@ -201,19 +202,22 @@ def _read_sides(sides, folders, reading):
         reading.rows = [(path, label, '') for path, label, _ in reading.rows]
         reading.said.append('only train/ has class folders: photos to choose by and to test on are drawn from it')
 
-# %% ../../nbs/14_photos.sources.ipynb #05b31f8d
+# %% ../../nbs/14_photos.sources.ipynb #d63d0e81
 def _read_parts(folders, names, reading):
     "Class folders that lie in each of several parts"
+    uppers = listing([f'{folder.name}/' for folder in folders], 5)
     inside = {name.lower() for name in names}
     if inside <= _INSIDE | _BESIDE:
         chosen = [name for name in names if name.lower() in _INSIDE]
         for folder in folders:
             for inner in _useful(folder):
                 if clean_label(inner.name) in chosen: reading.take(inner, folder.name)
-        return reading.said.append(f"classes are {listing([folder.name for folder in folders], 5)}, of which {listing(sorted(chosen))} is read, not {listing(sorted(names-set(chosen))) or 'more'}")
+        rest = listing(sorted(names-set(chosen))) or 'more'
+        return reading.said.append(f'classes are {uppers}, of which {listing(sorted(chosen))} is read, not {rest}')
     for folder in folders:
         for inner in _useful(folder): reading.take(inner, inner.name)
-    reading.said.append(f"each of {listing([folder.name+'/' for folder in folders], 5)} holds {listing(sorted(names), 5)}: these are the classes, and the upper folders parts of one set")
+    classes = listing(sorted(names), 5)
+    reading.said.append(f'each of {uppers} holds {classes}: these are the classes, and the upper folders parts of one set')
 
 def _read_classes(folders, reading):
     "Each folder is a class"
@@ -227,7 +231,7 @@ def read_class_folders(
     reading, root = _Reading(), _look(folder)
     place = _descend(root, reading)
     folders = _useful(place)
-    _refuse_unread(place, folders)
+    _refuse_few(place, folders)
     _name_left_out(place, reading)
     sides, names = _find_sides(folders), _same_inside(folders)
     if sides: _read_sides(sides, folders, reading)
@@ -237,7 +241,7 @@ def read_class_folders(
     if root.odd: reading.said.append(f"{plural(len(root.odd), 'name')} left out, no plain file or no text: {listing(root.odd, 3)}")
     return reading.table()
 
-# %% ../../nbs/14_photos.sources.ipynb #33e5e093
+# %% ../../nbs/14_photos.sources.ipynb #dd7d7988
 def _formats(folder):
     "What the files of a folder are, the commonest first"
     kinds = Counter()
@@ -245,16 +249,14 @@ def _formats(folder):
         with open(path, 'rb') as file: kinds[name_format(file.read(512))] += 1
     return [name for name, _ in kinds.most_common()]
 
-def _refuse_unread(place, folders):
-    "DataError where a folder holds photos of a format that is not read, or too few folders hold any"
+def _refuse_few(place, folders):
+    "DataError where too few folders hold photos, with what they hold instead"
     rest = [inner for inner in place.folders if inner not in folders and not inner.is_results]
-    for inner in rest:
-        if set(_formats(inner)) & {'HEIC'}:
-            raise DataError(f'{inner.path} holds HEIC photos only, which need another package: pip install pillow-heif, or save them as JPEG')
     if len(folders) > 1: return
     if rest:
         kinds = f'; what is there is {listing(_formats(rest[0]), 3)}' if rest[0].below else ''
-        raise DataError(f"class folder {rest[0].path} holds no photos ({', '.join(PHOTO_FORMATS)}){kinds}: put some in, or remove the folder")
+        formats = ', '.join(PHOTO_FORMATS)
+        raise DataError(f'class folder {rest[0].path} holds no photos ({formats}){kinds}: put some in, or remove the folder')
     name = place.path.resolve().name
     if not folders: raise DataError(f'{place.path} holds no class folders: put the photos of each class into a folder named for it, '
         f"such as {name}/cat and {name}/dog, or say where their names hold the label: '{name}/{{label}}_{{id}}.jpg'")
@@ -289,7 +291,7 @@ def _no_name(folder, pattern, files):
     there = f'there is {files[0].name!r}, for one' if files else 'no file lies in it'
     return f'no file in {folder} is named like {pattern!r}; {there}'
 
-# %% ../../nbs/14_photos.sources.ipynb #ff04902c
+# %% ../../nbs/14_photos.sources.ipynb #b4e55bb9
 def _read_kaggle(folder):
     "Photos named by their label, in the folder itself or in its `train`; None where they are not"
     top = _look(folder)
@@ -299,10 +301,11 @@ def _read_kaggle(folder):
     except DataError: return None
     if named.label.nunique() < 2 or not (flat or not _useful(top)): return None
     rest = [inner for inner in _useful(top) if inner.path not in flat]
-    if rest: named.attrs['said'].append(f"left out, without labels: {listing(_counted(rest))}; photos to test on are drawn from {flat[0].name}/")
+    source = f'{flat[0].name}/' if flat else 'the rest'
+    if rest: named.attrs['said'].append(f'left out, without labels: {listing(_counted(rest))}; photos to test on are drawn from {source}')
     return named
 
-# %% ../../nbs/14_photos.sources.ipynb #33bfc07e
+# %% ../../nbs/14_photos.sources.ipynb #03e5fd8d
 _MISSING = {'', '-1', 'nan', 'NaN', '<NA>', 'NaT'}
 
 def _as_text(value):
@@ -316,8 +319,9 @@ def _labels_of(table, column, file):
     labels = table[column].astype(object).map(_as_text, na_action=None).astype(str)
     missing = labels.isin(_MISSING)
     if missing.any():
-        first = table.path[missing].iloc[0]
-        raise DataError(f"{file}: the label of {plural(missing.sum(), 'photo')} is missing ({_as_text(table[column][missing].iloc[0])!r} for {first}, for one): label them, or take their rows out")
+        first, value = table.path[missing].iloc[0], _as_text(table[column][missing].iloc[0])
+        photos = plural(missing.sum(), 'photo')
+        raise DataError(f'{file}: the label of {photos} is missing ({value!r} for {first}, for one): label them, or take their rows out')
     return labels
 
 # %% ../../nbs/14_photos.sources.ipynb #61b1addd
@@ -369,8 +373,9 @@ def _check_places(paths, file):
     missing = [path for path in paths if not path.is_file()]
     if not missing: return
     odd = [path for path in missing if path.exists() and not path.is_dir()]
-    if odd: raise DataError(f"{file} lists {plural(len(odd), 'thing')} that {'is' if len(odd) == 1 else 'are'} no plain file, {odd[0]} for one: take it out")
-    raise DataError(f'{file} lists {len(missing):,} files that are not there, {missing[0]} for one: paths are relative to the folder of the list')
+    if odd: raise DataError(f'{file} lists what is no plain file ({len(odd):,}), {odd[0]} for one: take it out')
+    rule = 'paths are relative to the folder of the list'
+    raise DataError(f'{file} lists {len(missing):,} files that are not there, {missing[0]} for one: {rule}')
 
 # %% ../../nbs/14_photos.sources.ipynb #61bb402c
 def name_groups(
@@ -409,12 +414,13 @@ PUBLISHED = {
 _ALTERNATIVES = ("other ways to the same photos are data='dogscats', 'microsoft', 'kaggle' and 'huggingface:microsoft/cats_vs_dogs'; "
                  "'sample' needs no network, and a folder of class folders always works")
 
-# %% ../../nbs/14_photos.sources.ipynb #9237f16b
+# %% ../../nbs/14_photos.sources.ipynb #f2999767
 def _check_counts(folder, counts, name):
     "DataError where a class folder holds too few or too many files"
     for part, count in counts.items():
         found = len(_look(folder/part).below) if (folder/part).is_dir() else 0
-        if found != count: raise DataError(f'{name} should hold {count:,} files in {part}, but {found:,} are there: it is damaged or another version')
+        wrong = f'{name} should hold {count:,} files in {part}, but {found:,} are there'
+        if found != count: raise DataError(f'{wrong}: it is damaged or another version')
 
 def fetch_published(
     name:str,                # A key of `PUBLISHED`
@@ -435,9 +441,10 @@ def fetch_published(
     finally: archive.unlink(missing_ok=True)   # unpacked, or not worth keeping
     return target/published.folder
 
-# %% ../../nbs/14_photos.sources.ipynb #e89ad18c
-_KAGGLE_STEPS = """data='kaggle' needs an account: (1) make a token at kaggle.com/settings, 'Create New Token'; (2) put it into ~/.kaggle/kaggle.json, \
-or set KAGGLE_USERNAME and KAGGLE_KEY; (3) accept the rules at kaggle.com/c/{competition}/rules. Without one, {others}"""
+# %% ../../nbs/14_photos.sources.ipynb #2c5259c3
+_KAGGLE_STEPS = """data='kaggle' needs an account: (1) make a token at kaggle.com/settings, 'Create New Token'; \
+(2) put it into ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY; \
+(3) accept the rules at kaggle.com/c/{competition}/rules. Without one, {others}"""
 
 def fetch_kaggle(
     competition:str='dogs-vs-cats',  # Its photos lie in train.zip, named cat.0.jpg and so on
@@ -470,7 +477,7 @@ def unpack_kaggle(
         _check_counts(made, {'train': count}, 'kaggle')
     return target/'train'
 
-# %% ../../nbs/14_photos.sources.ipynb #dffc5d11
+# %% ../../nbs/14_photos.sources.ipynb #93dfa366
 def fetch_huggingface(
     name:str,                # A data set's name on the Hub, or a folder that `datasets` reads
     progress:bool=True
@@ -481,7 +488,8 @@ def fetch_huggingface(
     try: import datasets
     except ImportError: raise DataError("data='huggingface:NAME' needs datasets: pip install '.[sources]'") from None
     try: parts = datasets.load_dataset(name)
-    except Exception as error: raise OSError(f'{name} cannot be loaded from Hugging Face: {error}. If the Hub is out of reach, {_ALTERNATIVES}') from None
+    except Exception as error:
+        raise OSError(f'{name} cannot be loaded from Hugging Face: {error}. If the Hub is out of reach, {_ALTERNATIVES}') from None
     with making(target) as folder:
         rows = []
         for split, part in parts.items(): rows += _write_part(part, split if len(parts) > 1 else '', folder, name, progress)
@@ -513,13 +521,15 @@ def _write_part(part, split, folder, name, progress):
         rows.append((path.as_posix(), names[row[label]], split_name(split)))
     return rows
 
-# %% ../../nbs/14_photos.sources.ipynb #afa57326
+# %% ../../nbs/14_photos.sources.ipynb #65c95d0e
 def _fetch_into(target, plain, sha256, progress):
     "Fetch an archive, or all files under a prefix, into a folder of the cache"
     path = urlsplit(plain).path
     if not is_archive(path):
         if not plain.startswith('http'): return fetch_prefix(plain, target, progress)
-        raise DataError(f"{public_address(plain)} is no archive ({', '.join(ARCHIVES)}), and the photos of a web folder cannot be listed: pack them into one")
+        formats = ', '.join(ARCHIVES)
+        advice = 'and the photos of a web folder cannot be listed: pack them into one'
+        raise DataError(f'{public_address(plain)} is no archive ({formats}), {advice}')
     archive = cache_folder()/'downloads'/f'{target.name}{"".join(Path(path).suffixes[-2:])}'
     download(plain, archive, sha256=sha256, progress=progress)
     try:
@@ -535,8 +545,9 @@ def _unpack_local(archive):
         with making(target) as folder: unpack(archive, folder)
     return target
 
-# %% ../../nbs/14_photos.sources.ipynb #532eb0a4
-_KEYS = re.compile(r'(?i)(x-amz-.*|x-goog-.*|awsaccesskeyid|signature|expires|googleaccessid|key-pair-id|policy|sig|se|sp|sv|sr|st|spr|token|access_token)')
+# %% ../../nbs/14_photos.sources.ipynb #00c3d308
+_KEYS = re.compile(r'(?i)(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|key-pair-id|signature|policy|expires|'
+                   r'sig|se|sp|sv|sr|st|spr|token|access_token)')
 
 def _address_key(address):
     "What an address names, for a name in the cache"
@@ -554,7 +565,9 @@ def fetch_url(
     if target.exists(): return target
     plain, _, fragment = url.partition('#')
     try: _fetch_into(target, plain, fragment.removeprefix('sha256=') or None, progress)
-    except OSError as error: raise OSError(f'{_hide(error, plain, shown)}. If the host is out of reach, copy the photos to this machine and give the folder') from None
+    except OSError as error:
+        hint = 'If the host is out of reach, copy the photos to this machine and give the folder'
+        raise OSError(f'{_hide(error, plain, shown)}. {hint}') from None
     except DataError as error: raise DataError(_hide(error, plain, shown)) from None
     return target
 
@@ -588,11 +601,12 @@ def _find_sample():
     folder = cache_folder()/f'sample-{SAMPLE_SIZE}-{SAMPLE_SEED}-1'
     return folder if folder.exists() else draw_sample(folder, SAMPLE_SIZE, SAMPLE_SEED)
 
-# %% ../../nbs/14_photos.sources.ipynb #3892b56a
+# %% ../../nbs/14_photos.sources.ipynb #1d619c17
 def find_photos(
-    data:str|Path,           # As `RunConfig.data`: 'sample', a folder, 'folder/{label}.{id}.jpg', a list, an archive, a URL, or a published set's name
+    data:str|Path,           # As `RunConfig.data`: a folder, 'folder/{label}.{id}.jpg', a list, an archive, a URL, 'sample' or another name
     progress:bool=False,     # Show progress bars while something is fetched
-    group:str|None=None      # Pattern on names for what belongs together, as `name_groups` takes it
+    group:str|None=None,     # Pattern on names for what belongs together, as `name_groups` takes it
+    least_classes:int=2      # Fewer are refused
 )->pd.DataFrame:             # Columns path, label, split ('' where none is given), and belongs where there are groups; `attrs`: passed_over, said
     "The photos of a source and their labels. DataError where there is nothing to learn from."
     place = find_source(data, progress)
@@ -600,7 +614,7 @@ def find_photos(
     elif place.is_dir(): photos = _read_folder(place)
     elif place.suffix.lower() in ('.csv', '.tsv', '.parquet') and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
-    _check_labels(photos, public_address(str(data)))
+    _check_labels(photos, public_address(str(data)), least_classes)
     return name_groups(photos, group) if group else photos
 
 def _read_folder(folder):
@@ -616,18 +630,22 @@ def _no_source(data, path):
     near = difflib.get_close_matches(path.name, [*siblings, *SOURCES, 'huggingface:NAME'], 1)
     near = [str(path.parent/name) if name in siblings else name for name in near]
     hint = f'; did you mean {near[0]!r}?' if near else ''
-    known = ', '.join(SOURCES)
-    return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) nor a folder or list that exists (looked from {Path.cwd().name}/){hint}'
+    known, where = ', '.join(SOURCES), f'{Path.cwd().name}/'
+    there = f'nor a folder or list that exists (looked from {where}){hint}'
+    return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) {there}'
 
-# %% ../../nbs/14_photos.sources.ipynb #a9c54598
-def _check_labels(photos, data):
+# %% ../../nbs/14_photos.sources.ipynb #acfc48bc
+def _check_labels(photos, data, least_classes=2):
     "DataError where there is one class, or where one is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
-    if photos.label.nunique() < 2: raise DataError(f"{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed{'; '+left_out if left_out else ''}")
+    only = f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed'
+    if photos.label.nunique() < least_classes: raise DataError(f'{only}; {left_out}' if left_out else only)
     folded = photos.label.str.casefold()
     for _, part in photos.groupby(folded):
         names = sorted(part.label.unique())
         if len(names) < 2: continue
         sides = [set(part.split[part.label == name]) for name in names]
-        if not set.intersection(*sides): raise DataError(f'{listing(map(repr, names))} in {data} differ by capitals only and are never on one side: give them one name')
-        photos.attrs['said'] = [*photos.attrs.get('said', []), f'{listing(map(repr, names))} differ by capitals only, and are {len(names)} classes']
+        alike = listing(map(repr, names))
+        slip = f'{alike} in {data} differ by capitals only and are never on one side'
+        if not set.intersection(*sides): raise DataError(f'{slip}: give them one name')
+        photos.attrs['said'] = [*photos.attrs.get('said', []), f'{alike} differ by capitals only, and are {len(names)} classes']
