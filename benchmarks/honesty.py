@@ -2,6 +2,7 @@
 
 Every photo has a difficulty; a network meets it in its own way, a seed again in its own, and a seed shifts its network as a whole.
 What is stated (intervals, verdicts, choices, p-values, what to expect of the best) is then held against the truth."""
+import argparse
 import json
 import tempfile
 import time
@@ -35,7 +36,9 @@ class Cell:
     delta:float = 1.         # Points that are asked about
     burst:int = 1            # Near-copies of each photo
 
-    def rng(self, run): return np.random.default_rng((run, self.photos, int(1e4*self.best), self.networks, self.seeds, PLACES.index(self.place), self.burst))
+    def rng(self, run):
+        shape = (self.photos, int(1e4*self.best), self.networks, self.seeds, self.burst)
+        return np.random.default_rng((run, PLACES.index(self.place), *shape))
 
 
 def place_networks(cell, rng):
@@ -71,7 +74,8 @@ def as_record(cell, network, seed):
 def write_runs(folder, cell, right):
     "The runs as folders, as a training leaves them"
     label = np.where(np.arange(cell.photos) % 2, 'dog', 'cat')
-    photos = pd.DataFrame(dict(sha256=[f'{i:064x}' for i in range(cell.photos)], label=label, group=[f'{i//cell.burst:064x}' for i in range(cell.photos)]))
+    sha256, group = ([f'{i//of:064x}' for i in range(cell.photos)] for of in (1, cell.burst))
+    photos = pd.DataFrame(dict(sha256=sha256, label=label, group=group))
     for network, seed in product(range(cell.networks), range(cell.seeds)):
         record = as_record(cell, network, seed)
         p_cat = np.where(right[:, network, seed] == (label == 'cat'), .9, .1)
@@ -90,9 +94,10 @@ def as_tables(cell, right):
     cost = [float(n+1) for n, _ in runs]
     accuracy = right.mean(0).ravel()
     table = pd.DataFrame({c: None for c in COLUMNS}, index=range(len(runs)))
-    table = table.assign(name=names, setup=setup, arch=setup, weights='none', recipe='full', image_size=96, seed=[s for _, s in runs], data='simulated',
-        train_photos=800, subset=0, reviewed=False, accuracy=accuracy, log_loss=1-accuracy, latency_ms=cost, file_mb=cost, macs=1e3, train_seconds=cost,
-        photos=cell.photos, machine='none', version='simulated', settings='{}', folder=names)
+    table = table.assign(name=names, setup=setup, arch=setup, weights='none', recipe='full', image_size=96, seed=[s for _, s in runs])
+    table = table.assign(data='simulated', train_photos=800, subset=0, reviewed=False, accuracy=accuracy, log_loss=1-accuracy)
+    table = table.assign(latency_ms=cost, file_mb=cost, macs=1e3, train_seconds=cost, photos=cell.photos)
+    table = table.assign(machine='none', version='simulated', settings='{}', folder=names)
     photos = [f'{i:064x}' for i in range(cell.photos)]
     group = pd.Series([i//cell.burst for i in range(cell.photos)], photos) if cell.burst > 1 else None
     correct = pd.DataFrame(right.reshape(cell.photos, -1).astype(float), photos, names)
@@ -120,8 +125,8 @@ def judge_choice(comparison, truth, delta):
     right = cost[good].idxmin()
     verdict = {c['setup']: c['verdict'] for c in choice.candidates}[choice.chosen]
     shown = choice.decided and verdict == 'good enough' or 'is shown to be within' in choice.reason
-    return dict(decided=choice.decided, wrong=choice.decided and choice.chosen != right, shown=shown, shown_wrong=shown and not good[choice.chosen],
-        found=choice.decided and choice.chosen == right)
+    found, missed = (choice.decided and (choice.chosen == right) is same for same in (True, False))
+    return dict(decided=choice.decided, wrong=missed, shown=shown, shown_wrong=shown and not good[choice.chosen], found=found)
 
 
 def judge(comparison, truth, delta):
@@ -132,10 +137,12 @@ def judge(comparison, truth, delta):
     each = (pairs.low <= apart) & (apart <= pairs.high)
     together = bool(((pairs.low_all <= apart) & (apart <= pairs.high_all)).all())
     told = dict(accuracy=((rows.accuracy_low <= own) & (own <= rows.accuracy_high)).mean(), pair=each.mean(), all_pairs=together,
-        best_held=best['low'] <= truth[best['setup']] <= best['high'], best_alone=rows.accuracy_low.iloc[0] <= own.iloc[0] <= rows.accuracy_high.iloc[0],
-        flattered=best['accuracy']-truth[best['setup']], expected=best['expected']-truth[best['setup']], alarm=bool((pairs.p_holm[np.abs(apart) < 1e-12] < .05).any()))
-    asked = {f'{name}': value for name, value in judge_choice(comparison, truth, delta).items()}
-    return {**told, **asked, **{f'default_{name}': value for name, value in judge_choice(comparison, truth, None).items()}}
+        best_held=best['low'] <= truth[best['setup']] <= best['high'],
+        best_alone=rows.accuracy_low.iloc[0] <= own.iloc[0] <= rows.accuracy_high.iloc[0],
+        flattered=best['accuracy']-truth[best['setup']], expected_off=best['expected']-truth[best['setup']],
+        alarm=bool((pairs.p_holm[np.abs(apart) < 1e-12] < .05).any()))
+    by_default = {f'default_{name}': value for name, value in judge_choice(comparison, truth, None).items()}
+    return {**told, **judge_choice(comparison, truth, delta), **by_default}
 
 
 def measure(cell, times):
@@ -155,20 +162,23 @@ def same_by_folders(cell):
 
 def grid(full=True):
     "The cells that are measured"
-    if not full: return [Cell(500, .99, n, s, place) for n, s, place in ((2, 1, 'beyond'), (6, 1, 'beyond'), (3, 3, 'beyond'), (6, 1, 'equal'), (4, 2, 'spread'))]
+    few = ((150, 2, 1, 'beyond'), (500, 2, 1, 'beyond'), (500, 6, 1, 'beyond'), (500, 3, 3, 'beyond'), (2500, 2, 1, 'beyond'),
+        (500, 6, 1, 'equal'), (500, 4, 2, 'spread'))
+    if not full: return [Cell(photos, .99, networks, seeds, place) for photos, networks, seeds, place in few]
     shapes = [(2, 1), (6, 1), (12, 1), (2, 3), (6, 3), (4, 5), (3, 2)]
-    cells = [Cell(photos, best, *shape, place) for photos, best, shape, place in product((150, 500, 2500), (.96, .99, .997), shapes, PLACES)]
-    return [*cells, *(Cell(500, .96, 2, 1, place, burst=5) for place in PLACES), Cell(500, .96, 30, 1, 'equal'), Cell(500, .96, 100, 1, 'equal')]
+    settings = product((150, 500, 2500), (.96, .99, .997), shapes, PLACES)
+    cells = [Cell(photos, best, *shape, place) for photos, best, shape, place in settings]
+    bursts = [Cell(500, .96, 2, 1, place, burst=5) for place in PLACES]
+    return [*cells, *bursts, Cell(500, .96, 30, 1, 'equal'), Cell(500, .96, 100, 1, 'equal')]
 
 
 def main():
-    import argparse
     from measure import machine
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', type=Path, metavar='FILE', help='write a machine-readable record')
     parser.add_argument('--times', type=int, default=300, help='comparisons a cell')
     parser.add_argument('--part', default='0/1', help='measure every n-th cell only, such as 0/2 and 1/2 on two cores')
-    parser.add_argument('--small', action='store_true', help='five cells instead of the grid')
+    parser.add_argument('--small', action='store_true', help='seven cells instead of the grid')
     args = parser.parse_args()
     part, parts = map(int, args.part.split('/'))
     start, cells = time.perf_counter(), grid(not args.small)[part::parts]

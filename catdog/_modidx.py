@@ -2132,6 +2132,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'catdog/training/config.py'),
                                         'catdog.training.config.RunConfig._in_range': ( 'training.config.html#runconfig._in_range',
                                                                                         'catdog/training/config.py'),
+                                        'catdog.training.config.RunConfig._is_a_fold': ( 'training.config.html#runconfig._is_a_fold',
+                                                                                         'catdog/training/config.py'),
                                         'catdog.training.config.RunConfig._known_names': ( 'training.config.html#runconfig._known_names',
                                                                                            'catdog/training/config.py'),
                                         'catdog.training.config.RunConfig._known_weights': ( 'training.config.html#runconfig._known_weights',

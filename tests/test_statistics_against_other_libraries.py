@@ -143,7 +143,8 @@ def test_variance_of_photos_and_seeds_is_a_mixed_models():
     table = pd.DataFrame(dict(y=values.ravel(), photo=np.repeat(np.arange(photos), seeds), seed=np.tile(np.arange(seeds), photos), all=1))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        model = MixedLM.from_formula('y ~ 1', table, groups='all', re_formula='0', vc_formula=dict(photo='0+C(photo)', seed='0+C(seed)')).fit()
+        parts = dict(photo='0+C(photo)', seed='0+C(seed)')
+        model = MixedLM.from_formula('y ~ 1', table, groups='all', re_formula='0', vc_formula=parts).fit()
     theirs = dict(zip(model.model.exog_vc.names, model.vcomp))
     variance = theirs['photo']/photos+theirs['seed']/seeds+model.scale/photos/seeds
     assert spread(one).variance[0, 0] == pytest.approx(variance, rel=.03)

@@ -46,7 +46,8 @@ def costs(
 )->pd.DataFrame:             # By setup, the columns `COSTS`
     "What each setup costs, in every way it can be counted."
     rows = comparison.rows
-    found = {'latency': latency(rows), 'size': size_mb(rows), 'macs': rows.macs/1e6, 'training': rows.train_seconds, 'energy': rows.train_wh}
+    found = {'latency': latency(rows), 'size': size_mb(rows), 'macs': rows.macs/1e6}
+    found.update(training=rows.train_seconds, energy=rows.train_wh)
     return pd.DataFrame(found).astype(float)
 
 # %% ../../nbs/50_comparison.choose.ipynb #5400a4a6
@@ -84,7 +85,8 @@ def smallest_delta(
 )->float:                    # In accuracy, between 0 and 1
     "The smallest margin that these photos and seeds can show."
     names = [comparison.best, *(comparison.rivals or comparison.rows.index[1:2])]
-    pairs, groups = comparison.pairs, max(comparison.tested.correct.shape[0] if comparison.tested.group is None else comparison.tested.group.nunique(), 1)
+    tested, pairs = comparison.tested, comparison.pairs
+    groups = len(tested.correct) if tested.group is None else tested.group.nunique()
     among = pairs[pairs['first'].isin(names) & pairs['second'].isin(names)]
     if among.empty: return min(.99, _round_up(3/groups))
     reach = stats.t.isf(.05, among.degrees)+stats.norm.ppf(power)
@@ -101,7 +103,7 @@ class Choice:
     delta:float              # In accuracy
     candidates:list[dict]    # A dict a setup, cheapest first: setup, verdict, behind, low, high, within_budget, over and its costs
     marks:list[str]          # What must be kept in mind
-    note:str=''              # What `delta` is where none was given, or a warning that it is smaller than can be shown; stands before the reason
+    note:str=''              # What `delta` is where none was given, or that it is smaller than can be shown
     smallest:float=0.        # The smallest margin these data can show, in accuracy
 
     @property
@@ -145,7 +147,7 @@ def _walk(ask):
     return passed, None
 
 def _shown_together(ask, name):
-    "The cheapest of the setups dearer than `name` that is good enough when all of them are asked together, with its bound; None where none is"
+    "The cheapest that is dearer than `name` and good enough when all such are asked together, with its bound; or None"
     rest = ask.inside[ask.inside.index(name)+1:]
     if not rest: return None
     high = behind_best(ask.comparison, ask.delta, .05/len(rest)).high
@@ -157,7 +159,8 @@ def _found_sentence(ask, chosen, high):
     best = ask.comparison.best
     if chosen == best: return f'{describe_best(ask.comparison)[:-1]}, at {ask.money(best)}.'
     bound = f'at most {points(high)} points behind the best, with 95% certainty'
-    return f'{chosen} is the cheapest that is shown to be within {points(ask.delta)} points of every other ({bound}), for {ask.money(chosen)}. {describe_best(ask.comparison)}'
+    shown = f'is the cheapest that is shown to be within {points(ask.delta)} points of every other ({bound})'
+    return f'{chosen} {shown}, for {ask.money(chosen)}. {describe_best(ask.comparison)}'
 
 def photos_to_decide(
     comparison:Comparison,
@@ -179,10 +182,13 @@ def _open_sentence(ask, still_open):
     needed = photos_to_decide(ask.comparison, row, ask.delta)
     if not ask.delta: settle = 'no number of test photos shows that two are exactly equal'
     elif not math.isfinite(needed): settle = 'more seeds would have to settle it, more test photos would not'
-    else: settle = f'if it is as good as the best, it takes about {needed:,.0f} test photos to show it (with a power of 80%), and more if it is a little worse'
+    else:
+        takes = f'it takes about {needed:,.0f} test photos to show it (with a power of 80%)'
+        settle = f'if it is as good as the best, {takes}, and more if it is a little worse'
     others = f" ({plural(len(still_open)-1, 'other')} cheaper too)" if len(still_open) > 1 else ''
     where = f'it lies between {points(row.low)} and {points(row.high)} points behind the best'
-    return f'These {tested} cannot decide whether {name}{others}, at {ask.money(name)}, is within {points(ask.delta)} points of the best: {where}, and {settle}.'
+    asked = f'whether {name}{others}, at {ask.money(name)}, is within {points(ask.delta)} points of the best'
+    return f'These {tested} cannot decide {asked}: {where}, and {settle}.'
 
 # %% ../../nbs/50_comparison.choose.ipynb #f6fda237
 def _none_inside(ask):
@@ -207,10 +213,12 @@ def _decide(ask):
     passed, name = _walk(ask)
     if name is None: return _none_good(ask)
     if ask.judged.verdict[name] == 'good enough':
-        cheaper = f'All that is cheaper is worse by more than {points(ask.delta)} points.' if passed else 'Nothing here within the budget is cheaper.'
+        worse = f'All that is cheaper is worse by more than {points(ask.delta)} points.'
+        cheaper = worse if passed else 'Nothing here within the budget is cheaper.'
         return name, True, [_found_sentence(ask, name, ask.judged.high[name]), cheaper]
     return _undecided(ask, name)
 
+# %% ../../nbs/50_comparison.choose.ipynb #bd2891a0
 def _undecided(ask, name):
     "The answer where the data leave open whether `name` is good enough"
     later = _shown_together(ask, name)
@@ -225,17 +233,20 @@ def _undecided(ask, name):
 # %% ../../nbs/50_comparison.choose.ipynb #8fa6cea3
 def _note(ask, smallest):
     "What `delta` means here, before the answer; empty where it was given and can be shown"
-    tested = f'With {plural(len(ask.comparison.tested.correct), "test photo")} a difference of about {points(smallest)} points is the smallest that can be shown'
-    if len(ask.comparison.rows) < 2: return ''
+    photos = plural(len(ask.comparison.tested.correct), 'test photo')
+    tested = f'With {photos} a difference of about {points(smallest)} points is the smallest that can be shown'
+    if len(ask.comparison.rows) < 2 or not ask.inside: return ''
     if ask.question.delta is None: return f'{tested}, so that is what counts as good enough here.'
-    return f'{tested}; whether setups are within {points(ask.delta)} points of each other will mostly stay open.' if ask.delta < .75*smallest else ''
+    if ask.delta >= .75*smallest: return ''
+    return f'{tested}; whether setups are within {points(ask.delta)} points of each other will mostly stay open.'
 
 def _candidate(ask, name):
     "What is said of one setup"
     row, over = ask.judged.loc[name], ask.table.over[name]
     numbers = {column: float(row[column]) for column in ('behind', 'low', 'high')}
     spent = {c: None if pd.isna(ask.table[c][name]) else float(ask.table[c][name]) for c in COSTS}
-    return dict(setup=name, verdict=row.verdict, **numbers, within_budget=not over, over=over, accuracy=float(ask.comparison.rows.accuracy[name]), **spent)
+    numbers['accuracy'] = float(ask.comparison.rows.accuracy[name])
+    return dict(setup=name, verdict=row.verdict, **numbers, within_budget=not over, over=over, **spent)
 
 def choose(
     comparison:Comparison,
@@ -249,4 +260,5 @@ def choose(
     chosen, decided, sentences = _decide(ask)
     torch_only = 'Latency and size are those of the torch model: not every run has an exported artefact that was measured.'
     marks = [*comparison.marks, *([] if exported(comparison.rows) else [torch_only])]
-    return Choice(chosen, decided, sentences, by, ask.delta, [_candidate(ask, name) for name in ask.table.index], marks, _note(ask, smallest), smallest)
+    candidates = [_candidate(ask, name) for name in ask.table.index]
+    return Choice(chosen, decided, sentences, by, ask.delta, candidates, marks, _note(ask, smallest), smallest)

@@ -18,10 +18,10 @@ from .statistics import Tested, accuracy_intervals, compare_pairs, expect_of_bes
 from .gather import METRICS, tested_runs
 
 # %% ../../nbs/49_comparison.compare.ipynb #35089b55
-MEANS = ['raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error', 'temperature',
-    'calibration_error_after']
-MEDIANS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
-    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb']
+MEANS = ['raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier',
+    'calibration_error', 'temperature', 'calibration_error_after']
+MEDIANS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms',
+    'latency_p95_ms', 'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb']
 
 def _with_bounds(rows, tested):
     "Rows with accuracy and score, and the interval of each setup alone"
@@ -36,8 +36,10 @@ def setup_rows(
     tested:Tested
 )->pd.DataFrame:             # Indexed by setup, the best first
     "What is known of each setup, over its runs."
-    groups, numbers = runs.groupby('setup', sort=False), runs[MEANS+MEDIANS].apply(pd.to_numeric, errors='coerce').groupby(runs.setup, sort=False)
-    rows = pd.concat([groups[['arch', 'weights', 'recipe', 'image_size', 'train_photos', 'reviewed', 'folds']].first(), groups.size().rename('runs'),
+    groups, numbers = runs.groupby('setup', sort=False), runs[MEANS+MEDIANS].apply(pd.to_numeric, errors='coerce')
+    numbers = numbers.groupby(runs.setup, sort=False)
+    kind = ['arch', 'weights', 'recipe', 'image_size', 'train_photos', 'reviewed', 'folds']
+    rows = pd.concat([groups[kind].first(), groups.size().rename('runs'),
         groups.seed.nunique().rename('seeds'), numbers[MEANS].mean(), numbers[MEDIANS].median()], axis=1)
     rows['machine'] = groups.machine.agg(lambda m: '; '.join(sorted(set(m))))
     rows = _with_bounds(rows.assign(photos=len(tested.correct)), tested)
@@ -58,7 +60,8 @@ def _mark_settings(rows):
     "Weights, sizes, labels and training photos that differ"
     scratch, marks = rows.index[rows.weights == 'none'].tolist(), []
     pretrained = [name for name in rows.index if name not in scratch]
-    fewer = f'Only {listing(scratch)} trained from scratch' if len(scratch) < len(pretrained) else f'Only {listing(pretrained)} started from pretrained weights'
+    fewer = f'Only {listing(pretrained)} started from pretrained weights'
+    if len(scratch) < len(pretrained): fewer = f'Only {listing(scratch)} trained from scratch'
     if scratch and pretrained: marks.append(f'{fewer}; the others did not, so they differ by more than the backbone.')
     sizes = [f'{size} px' for size in sorted(rows.image_size.unique())]
     if len(sizes) > 1: marks.append(f'Image sizes differ ({listing(sizes)}).')
@@ -75,7 +78,8 @@ def _mark_machines(rows, runs):
     busy = sorted(set(runs.setup[pd.to_numeric(runs.busy, errors='coerce') > .25]))
     times = 'All times' if len(busy) == len(rows) else f'Times of {listing(busy)}'
     if len(machines) > 1: marks.append(f'Measured on {len(machines)} machines ({listing(machines)}): their times must not be compared.')
-    if busy: marks.append(f'{times} were taken while other programs used the processor: they are likely too long (catdog evaluate RUN --cost takes them again).')
+    again = 'they are likely too long (catdog evaluate RUN --cost takes them again)'
+    if busy: marks.append(f'{times} were taken while other programs used the processor: {again}.')
     versions = sorted(map(str, runs.version.unique()))
     if len(versions) > 1: marks.append(f'Made by versions {listing(versions)} of catdog.')
     return marks
@@ -85,16 +89,21 @@ MANY_SETUPS = 20     # From so many on, the best should be tested on photos that
 
 def _mark_folds(rows):
     "Folds that are missing, where setups were tested by folds"
-    short = [f'{name} has {row.runs//max(1, row.seeds)} of {int(row.folds)}' for name, row in rows.iterrows() if row.folds == row.folds and row.folds and row.runs < row.folds*row.seeds]
+    folded = rows[rows.folds.notna()]
+    folded = folded[folded.runs < folded.folds*folded.seeds]
+    short = [f'{name} has {plural(row.runs, "run")} for {int(row.folds)} folds' for name, row in folded.iterrows()]
     return [f'Not all folds are there ({listing(short)}): setups are compared on the folds that both have.'] if short else []
 
 def _mark_test(rows, tested):
     "What the test photos and the seeds leave unsaid"
     marks, single = _mark_folds(rows), rows.index[rows.runs == 1].tolist()
-    if not tested.same_photos and rows.folds.isna().all(): marks.append('Runs have test photos of their own (their split seeds differ): setups are compared split by split.')
-    who = ('Each setup has' if len(rows) > 1 else 'There is') if len(single) == len(rows) else f"{listing(single)} {'has' if len(single) == 1 else 'have'}"
+    own = 'Runs have test photos of their own (their split seeds differ): setups are compared split by split.'
+    if not tested.same_photos and rows.folds.isna().all(): marks.append(own)
+    who = f"{listing(single)} {'has' if len(single) == 1 else 'have'}"
+    if len(single) == len(rows): who = 'Each setup has' if len(rows) > 1 else 'There is'
     if single: marks.append(f'{who} one seed: what is said covers the choice of test photos, not what training anew would change.')
-    if len(rows) >= MANY_SETUPS: marks.append(f'{len(rows)} setups met the same test photos: test the one you take on fresh photos (catdog evaluate RUN --also PHOTOS).')
+    fresh = 'test the one you take on fresh photos (catdog evaluate RUN --also PHOTOS)'
+    if len(rows) >= MANY_SETUPS: marks.append(f'{len(rows)} setups met the same test photos: {fresh}.')
     return marks
 
 def find_marks(
@@ -186,8 +195,8 @@ def compare_runs(
     groups = indistinguishable_groups(pairs, rows.index.tolist())
     rows['groups'] = _group_letters(groups, rows.index)
     rows['pareto'] = pareto_front(latency(rows), rows.score)
-    expected = expect_of_best(tested)
-    return Comparison(runs, rows, tested, pairs, groups, {**expected, 'setup': rows.index[0]}, find_marks(rows, tested, chosen), left_out or {})
+    expected, marks = {**expect_of_best(tested), 'setup': rows.index[0]}, find_marks(rows, tested, chosen)
+    return Comparison(runs, rows, tested, pairs, groups, expected, marks, left_out or {})
 
 # %% ../../nbs/49_comparison.compare.ipynb #5f561804
 def exported(
@@ -218,5 +227,6 @@ def describe_best(
     else: score, low, high, expected = (percent(best[k])+'%' for k in ('accuracy', 'low', 'high', 'expected'))
     first = 'was right most often here' if comparison.metric == 'accuracy' else f'has the best {METRICS[comparison.metric]} here'
     picked = f', picked from {plural(best["of"], "setup")}' if best['of'] > 1 else ''
-    if best['of'] == 1: return f"{best['setup']} has {'an accuracy' if comparison.metric == 'accuracy' else 'a '+METRICS[comparison.metric]} of {score} on {photos}; on new photos expect {low} to {high} (95%)."
+    what = 'an accuracy' if comparison.metric == 'accuracy' else 'a '+METRICS[comparison.metric]
+    if best['of'] == 1: return f"{best['setup']} has {what} of {score} on {photos}; on new photos expect {low} to {high} (95%)."
     return f"{best['setup']} {first} ({score} on {photos}{picked}); on new photos expect about {expected} ({low} to {high} at 95%)."

@@ -81,7 +81,8 @@ def resample_accuracies(
     "The accuracies other photos and other seeds might have given."
     rng, found = np.random.default_rng(seed), {}
     accuracy, keys = _draw_photos(tested, draws, rng), sorted(tested.seed.unique())
-    together = None if tested.same_photos else pd.DataFrame(_seed_weights(len(keys), draws, rng), columns=pd.Index(keys, tupleize_cols=False))
+    names, together = pd.Index(keys, tupleize_cols=False), None
+    if not tested.same_photos: together = pd.DataFrame(_seed_weights(len(keys), draws, rng), columns=names)
     for name in tested.setups:
         runs = np.flatnonzero(tested.setup == name)
         weights = _seed_weights(len(runs), draws, rng) if together is None else together[list(tested.seed.iloc[runs])].to_numpy()
@@ -137,7 +138,7 @@ def _middle(values): return tuple(float(v) for v in np.percentile(values, [2.5, 
 
 def check_held_out(
     curve:Curve
-)->dict:                     # size, predicted, measured (accuracies), difference with low and high, passed; empty with fewer than four sizes
+)->dict:                     # size, predicted, measured, difference with low and high, passed; empty with fewer than four sizes
     "Whether the smaller sizes predict the largest."
     sizes, errors = curve.points['size'].to_numpy(), curve.points.error.to_numpy()
     if len(sizes) < 4: return {}
@@ -145,7 +146,8 @@ def check_held_out(
     predicted = float(1-error_at(fit_power_law(sizes[:-1], errors[:-1], weights), sizes[-1])[0, 0])
     drawn = 1-error_at(fit_power_law(sizes[:-1], curve.draws[:, :-1], weights), sizes[-1])[:, 0]
     low, _, high = _middle(drawn-(1-curve.draws[:, -1]))
-    return dict(size=int(sizes[-1]), predicted=predicted, measured=measured, difference=predicted-measured, low=low, high=high, passed=low <= 0 <= high)
+    found = dict(size=int(sizes[-1]), predicted=predicted, measured=measured, difference=predicted-measured)
+    return {**found, 'low': low, 'high': high, 'passed': low <= 0 <= high}
 
 # %% ../../nbs/51_comparison.curves.ipynb #759f3920
 def holds(curve:Curve)->bool:
@@ -156,7 +158,7 @@ def holds(curve:Curve)->bool:
 def at_size(
     curve:Curve,
     size:float               # Training photos
-)->dict|None:                # accuracy with low and high, each between 0 and 1; None below the smallest size and where the curve does not hold
+)->dict|None:                # accuracy with low and high; None below the smallest size and where the curve does not hold
     "The accuracy to expect with so many training photos."
     if size < curve.points['size'].min() or not holds(curve): return None
     low, _, high = _middle(1-error_at(curve.laws, size)[:, 0])
@@ -180,7 +182,7 @@ def _grow(curve, what, size):
 def labels_needed(
     curve:Curve,
     accuracy:float           # To reach, between 0 and 1
-)->dict|None:                # photos with low and high (infinite where out of reach), chance (that it can be reached at all), seconds and wh (None where not known); None where the curve does not hold
+)->dict|None:                # photos with low and high, chance (that it can be reached), seconds and wh; None where it does not hold
     "How many labelled photos, and seconds and watt-hours of training, an accuracy takes."
     if not 0 < accuracy < 1: raise ConfigError(f'accuracy is {accuracy}: it must lie between 0 and 1')
     if not holds(curve): return None
@@ -188,7 +190,8 @@ def labels_needed(
     photos, drawn = max(smallest, float(_invert(curve.law, 1-accuracy)[0])), np.sort(np.maximum(smallest, _invert(curve.laws, 1-accuracy)))
     low, high = drawn[int(.025*len(drawn))], drawn[min(len(drawn)-1, int(.975*len(drawn)))]
     reached = float(np.isfinite(drawn).mean())
-    return dict(photos=photos, low=float(low), high=float(high), chance=reached, seconds=_grow(curve, 'train_seconds', photos), wh=_grow(curve, 'train_wh', photos))
+    grown = dict(seconds=_grow(curve, 'train_seconds', photos), wh=_grow(curve, 'train_wh', photos))
+    return dict(photos=photos, low=float(low), high=float(high), chance=reached, **grown)
 
 # %% ../../nbs/51_comparison.curves.ipynb #bc837da5
 def _last_crossing(first, second, sizes):
@@ -200,7 +203,7 @@ def _last_crossing(first, second, sizes):
 def crossover(
     first:Curve, second:Curve,
     reach:float=10           # How far beyond the largest size to look, in multiples of it
-)->dict|None:                # photos with low and high, chance (share of draws with a crossing) and ahead (the setup that is better beyond it); None where the fits do not cross or do not hold
+)->dict|None:                # photos with low and high, chance (share of draws), ahead (the better beyond it); None where there is none
     "From how many training photos on one setup overtakes another."
     if not (holds(first) and holds(second)): return None
     ends = [(curve.points['size'].min(), curve.points['size'].max()) for curve in (first, second)]

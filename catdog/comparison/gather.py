@@ -78,19 +78,22 @@ def read_scores(
     return _read_scores(str(path), path.stat().st_mtime_ns)
 
 # %% ../../nbs/48_comparison.gather.ipynb #7043ed18
-_SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc', 'log_loss',
-    'brier', 'calibration_error', 'temperature', 'calibration_error_after']
+_SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc',
+    'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
     'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy']
-COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data', 'train_photos', 'subset', 'reviewed',
+COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
+    'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
 
-NOT_OF_THE_SETUP = {'seed', 'split_seed', 'fold', 'runs', 'rerun', 'wandb', 'device', 'data', 'train_photos', 'review', 'precision', 'processes', 'checkpoint_minutes'}
+NOT_OF_THE_SETUP = {'seed', 'split_seed', 'fold', 'runs', 'rerun', 'wandb', 'device', 'data', 'train_photos',
+    'review', 'precision', 'processes', 'checkpoint_minutes'}
 
 def _setup_settings(info):
     "The settings that make a setup, as resolved"
     settings = {**{name: field.default for name, field in RunConfig.model_fields.items()}, **info['config']}
-    settings.update({name: info['resolved'][name] for name in ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms') if name in info['resolved']})
+    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms')
+    settings.update({name: info['resolved'][name] for name in names if name in info['resolved']})
     used = info['weights']['used']
     settings['weights'] = f"{used}:{info['weights'].get('source', '')}" if used == 'file' else used
     return {name: value for name, value in settings.items() if name not in NOT_OF_THE_SETUP}
@@ -99,7 +102,8 @@ def _check_status(info):
     "ValueError that says what a run that is not finished is"
     if not info: raise ValueError('there is no run.json: it is no run folder, or its run did not get that far')
     status = info.get('status', 'empty')
-    if status != 'finished': raise ValueError(f"{status}: {info['error']}" if info.get('error') else f'not finished (its status is {status!r})')
+    if status == 'finished': return
+    raise ValueError(f"{status}: {info['error']}" if info.get('error') else f'not finished (its status is {status!r})')
 
 # %% ../../nbs/48_comparison.gather.ipynb #9aade5d9
 def _check_files(run, info):
@@ -138,12 +142,16 @@ def read_run(
     config, catalogue, onnx = info['config'], info['catalogue'], info.get('artefact') or {}
     hardware, calibration, timings = info['hardware'], info.get('calibration') or {}, info.get('timings', {})
     trained = sum(n for side, n in catalogue.get('photos', {}).items() if side.startswith('train/'))
-    flat = {**config, **info['resolved'], **timings, **info.get('cost', {}), **metrics, 'name': run.folder.name, 'weights': info['weights']['used']}
+    flat = {**config, **info['resolved'], **timings, **info.get('cost', {}), **metrics}
+    flat.update(name=run.folder.name, weights=info['weights']['used'])
     flat.update(split_seed=config.get('split_seed'), folds=config.get('folds'), fold=config.get('fold'))
-    flat.update(subset=config.get('train_photos') or 0, train_photos=trained, reviewed=bool(config.get('review')), photos=len(scores.photos))
+    flat.update(subset=config.get('train_photos') or 0, train_photos=trained, photos=len(scores.photos))
+    flat['reviewed'] = bool(config.get('review'))
     flat.update(temperature=calibration.get('temperature'), calibration_error_after=calibration.get('calibration_error'))
-    flat.update({f'onnx_{name}': onnx.get(name) for name in ('latency_ms', 'latency_p95_ms')}, onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
-    flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), version=info.get('versions', {}).get('catdog-timm', ''), folder=str(folder))
+    flat.update(onnx_latency_ms=onnx.get('latency_ms'), onnx_latency_p95_ms=onnx.get('latency_p95_ms'))
+    flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
+    flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), folder=str(folder))
+    flat['version'] = info.get('versions', {}).get('catdog-timm', '')
     flat['machine'] = f"{', '.join(hardware['gpus']) or hardware['cpu']}, {hardware['cores']} cores"
     flat['settings'] = json.dumps(_setup_settings(info), sort_keys=True, default=str)
     return {c: flat.get(c) for c in COLUMNS if c != 'setup'}
@@ -169,7 +177,8 @@ def name_setups(
     table:pd.DataFrame       # Rows of `read_run`
 )->pd.Series:                # A name for each row; the same for runs of one setup
     "Short names that distinguish setups."
-    names, read = pd.Series('', table.index), {text: {n: json.dumps(v) for n, v in json.loads(text).items()} for text in table.settings.unique()}
+    names, read = pd.Series('', table.index), {}
+    for text in table.settings.unique(): read[text] = {n: json.dumps(v) for n, v in json.loads(text).items()}
     for arch, part in table.groupby('arch', sort=False):
         settings = pd.DataFrame([read[text] for text in part.settings], part.index).fillna('null')
         kept = _telling_settings(settings)
@@ -235,7 +244,7 @@ def _keep_data(table, data, left_out):
 def read_runs(
     runs:str|Path,               # A folder of run folders
     data:str|None=None           # Name of the data set to keep; None keeps the one with the most runs
-)->tuple[pd.DataFrame, dict[str, str]]:  # Runs with the columns `COLUMNS`, the most accurate first, and the folders left out with the reason
+)->tuple[pd.DataFrame, dict[str, str]]:  # Runs with the columns `COLUMNS`, the most accurate first, and folders left out with the reason
     "Gather the runs that can be compared. ValueError where there is none."
     root = Path(runs).expanduser()
     if not root.is_dir(): raise ValueError(f'runs {str(runs)!r} is no folder: train something first, such as catdog train --arch resnet18')
@@ -251,7 +260,8 @@ def read_runs(
 def _keys(table):
     "What runs of two setups are paired by"
     parts = [table.seed]
-    parts += [table[name].fillna(-1).astype(int) for name in ('split_seed', 'fold') if name in table and table[name].nunique(dropna=False) > 1]
+    for name in ('split_seed', 'fold'):
+        if name in table and table[name].nunique(dropna=False) > 1: parts.append(table[name].fillna(-1).astype(int))
     return pd.Series(list(zip(*parts)) if len(parts) > 1 else table.seed.tolist(), table.name.to_numpy())
 
 def _overlap(table):

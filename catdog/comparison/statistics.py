@@ -187,6 +187,7 @@ def _seed_spread(tested, codes, groups):
     if several.any(): moderated[several] = relative*scale[several]
     return np.maximum(0, moderated-both)/runs, np.where(several, (moderated/runs)**2/degrees, 0)
 
+# %% ../../nbs/47_comparison.statistics.ipynb #d9c48090
 def _shared_spread(tested):
     "`Spread` of runs that were all tested on the same photos"
     codes, groups = _group_codes(tested)
@@ -528,6 +529,7 @@ def _shrunk(accuracy, variance, winner):
     kept = max(0., 1-noise/seen) if seen > 0 else 0.
     return middle+kept*(accuracy[winner]-middle)
 
+# %% ../../nbs/47_comparison.statistics.ipynb #c1254078
 def _outcome(tested):
     "Scores by setup, the winner's place, the variances of differences, and the covariance of scores"
     table = effective_photos(tested)

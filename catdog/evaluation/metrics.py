@@ -67,7 +67,8 @@ def _bin_row(correct, confidence, names, bounds):
     "A row of `reliability`: the answers whose confidence lies within the bounds; its interval counts each photo once"
     photos, share = len(set(names)), float(correct.mean())
     low, high = wilson_interval(share*photos, photos)
-    return dict(low=bounds[0], high=bounds[1], photos=photos, confidence=float(confidence.mean()), accuracy=share, accuracy_low=low, accuracy_high=high)
+    means = dict(confidence=float(confidence.mean()), accuracy=share)
+    return dict(low=bounds[0], high=bounds[1], photos=photos, **means, accuracy_low=low, accuracy_high=high)
 
 def reliability(
     predictions:pd.DataFrame,    # As `predictions_table` makes it
@@ -190,7 +191,7 @@ def quality(
 def calibration(
     valid:pd.DataFrame,          # Predictions of the validation photos
     test:pd.DataFrame            # Predictions of the test photos
-)->dict:                         # temperature (1 where none is kept), fitted_temperature and cross_validation; scores of the test after it; reliability before and after
+)->dict:                         # temperature (1 where none is kept), the fitted one, cross_validation, scores after it, and reliability
     "What a temperature fitted on validation does to the test."
     fitted, checked = fit_temperature(valid), check_temperature(valid)
     temperature = fitted if checked['kept'] else 1.

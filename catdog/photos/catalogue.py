@@ -12,6 +12,7 @@ import hashlib, os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import DataError
@@ -187,7 +188,9 @@ def make_catalogue(
     workers:int|None=None,       # Processes that decode; None takes one a core
     progress:bool=False,         # Show progress bars
     group:str|None=None,         # Pattern on names for what belongs together, as `name_groups` takes it
-    near_copies:bool=True        # Keep near-copies on one side; the same content always is
+    near_copies:bool=True,       # Keep near-copies on one side; the same content always is
+    folds:int|None=None,         # Parts of all photos, those of a given test set too, of which one is the test; None keeps or draws one test set
+    fold:int=0                   # Which part is the test
 )->pd.DataFrame:                 # Columns `CATALOGUE`; split is '' where skipped and 'unused' beyond `train_photos`
     "One row a photo: what it is, what it is a copy of, and which side of the split it is on."
     verdicts = read_verdicts(review) if review else None
@@ -196,7 +199,9 @@ def make_catalogue(
     _check_classes(catalogue, data)
     good = catalogue[catalogue.status != 'skipped']
     catalogue['group'] = group_duplicates(good, near_copies).reindex(catalogue.index).fillna(catalogue.sha256)
-    sides = assign_splits(catalogue.loc[good.index], valid_fraction, test_fraction, split_seed)
+    good = catalogue.loc[good.index]
+    if folds: good = good.assign(split=np.where(assign_folds(good, folds, split_seed) == fold, 'test', 'train'))
+    sides = assign_splits(good, valid_fraction, test_fraction, split_seed)
     catalogue['split'] = sides.reindex(catalogue.index, fill_value='')
     catalogue = apply_verdicts(catalogue, verdicts) if review else catalogue.assign(given=catalogue.label, verdict='')
     catalogue = _use_some(leave_out_conflicts(catalogue), train_photos, seed)
@@ -316,7 +321,7 @@ def catalogue_for(
     progress:bool=False      # Show progress bars
 )->pd.DataFrame:             # As `make_catalogue` makes it
     "The catalogue of a run's settings."
-    fields = ('data', 'valid_fraction', 'test_fraction', 'split_seed', 'review', 'train_photos', 'seed', 'group', 'near_copies')
+    fields = ('data', 'valid_fraction', 'test_fraction', 'split_seed', 'review', 'train_photos', 'seed', 'group', 'near_copies', 'folds', 'fold')
     return make_catalogue(progress=progress, **{name: getattr(config, name) for name in fields})
 
 # %% ../../nbs/15_photos.catalogue.ipynb #d95bf797

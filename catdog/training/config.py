@@ -132,6 +132,8 @@ class RunConfig(VariationSettings):
     valid_fraction:float = Field(0.1, gt=0, lt=.9, description='share of the training photos set aside to choose by')
     test_fraction:float = Field(0.2, gt=0, lt=.9, description='share of all photos to report on, where the folders give no test set')
     split_seed:int = Field(42, ge=0, lt=2**31, description='fixes which photos are set aside')
+    folds:int|None = Field(None, ge=2, le=100, description='parts of all photos, each tested by one run of a set; None tests on one test set')
+    fold:int = Field(0, ge=0, description='with folds: which part this run is tested on, from 0 up')
     seed:int = Field(42, ge=0, lt=2**31, description='fixes order, augmentation, initialisation and which photos `train_photos` takes')
     device:str = Field('auto', description="'auto' (CUDA, then MPS, then CPU), or a torch device such as 'cuda:1'")
     processes:int = Field(1, ge=1, le=64, description='processes of this machine that train together, each on its share of a batch')
@@ -160,6 +162,13 @@ class RunConfig(VariationSettings):
         size = info.data.get('image_size', first)
         if first and first > size: raise ValueError(f'is more than image_size = {size}, to which pictures grow')
         return first
+
+    @field_validator('fold')
+    @classmethod
+    def _is_a_fold(cls, fold, info):
+        folds = info.data.get('folds')
+        if fold >= (folds or 1): raise ValueError(f'is too many for folds = {folds}: folds count from 0 up' if folds else 'needs folds, such as folds = 5')
+        return fold
 
     @field_validator('processes')
     @classmethod
