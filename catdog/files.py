@@ -157,7 +157,7 @@ def _separator(header):
 
 def read_table(
     file:str|Path            # CSV, or parquet by its suffix
-)->'pd.DataFrame':           # A CSV's values are text; `attrs['said']` is how it was read, '' where nothing was guessed
+):           # A table: A CSV's values are text; `attrs['said']` is how it was read, '' where nothing was guessed
     "A table as people have it. ValueError where it is none, OSError where the file is not there."
     import pandas as pd
     if Path(file).suffix.lower() == '.parquet': return pd.read_parquet(file)
