@@ -20,7 +20,7 @@ from .words import percent, plural
 @dataclass
 class Audit:
     "What was found in a set of photos."
-    photos    # One row a file: path, label, split, sha256, width, height, status, reason, note
+    photos:object            # A table, one row a file: path, label, split, sha256, width, height, status, reason, note
     summary:str              # How many are good, what is wrong with the others, which are copies
     def __repr__(self): return self.summary
     def _repr_markdown_(self): return f'```\n{self.summary}\n```'

@@ -239,7 +239,7 @@ def open_run(
 # %% ../../nbs/25_training.run.ipynb #cd9f474d
 def photos_changed(
     run:Run,                     # Of earlier photos
-    photos:'pd.DataFrame'        # Of now: columns sha256 and given, the label before a review
+    photos                       # A table of now: columns sha256 and given, the label before a review
 )->str:                          # Such as '2 added and 1 relabelled'; '' where that cannot be told
     "What became of a run's photos since."
     from catdog.photos.catalogue import compare_catalogues
@@ -253,7 +253,7 @@ def photos_changed(
 def explain_new_run(
     config:RunConfig,
     run:Run,                     # As `open_run` gives it
-    photos:'pd.DataFrame'        # As for `photos_changed`
+    photos                       # A table: as for `photos_changed`
 )->str:                          # '' where it is the run its settings name
     "Why a run has the photos in its name."
     named = open_run(config)
