@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 READY := $(VENV)/.catdog-ready
 
-.PHONY: demo test docs serve bench readme notebooks clean
+.PHONY: demo test faults docs serve bench readme notebooks clean
 .NOTPARALLEL:
 
 $(READY): settings.ini setup.py pyproject.toml
@@ -28,6 +28,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# The long form of tests/faults: 120,000 damaged photos, kills at 25 moments, every cached file damaged
+faults: $(READY)
+	CATDOG_FAULTS=long $(BIN)/python -m pytest tests/faults
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py

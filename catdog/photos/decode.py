@@ -77,7 +77,7 @@ def _value_range(
 )->tuple:                    # The values to be shown black and white
     "The range that grey values are scaled from."
     low, high = float(values.min()), float(values.max())
-    narrow = values.dtype != np.uint16 and high-low < high/8
+    narrow = values.dtype != np.uint16 and high > 255 and high-low < high/2
     if low < 0 or narrow and high > low: return low, high
     top = 2.**np.ceil(np.log2(high+1)) - 1 if values.dtype.kind in 'iu' else 2.**np.ceil(np.log2(high)) if high else 1.
     return 0., 255. if 128 < high <= 255 else top or 1.

@@ -1,0 +1,89 @@
+"A disk that is full, caches that are damaged, and a training that is killed: one line that says so, and nothing lost."
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import BIN, TINY, catdog, options
+
+from catdog.files import making, write_atomically
+
+LONG = os.environ.get('CATDOG_FAULTS') == 'long'
+
+
+def small_files(size):
+    "For `preexec_fn`: no file may be larger than `size` bytes, as on a disk that is full"
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return limit
+
+
+@pytest.fixture
+def small_disk():
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_keeps_what_was_there(tmp_path, small_disk):
+    write_atomically(tmp_path/'run.json', b'first')
+    with pytest.raises(OSError, match='run.json'): write_atomically(tmp_path/'run.json', bytes(200_000))
+    with pytest.raises(OSError):
+        with making(tmp_path/'pets') as folder: (folder/'large').write_bytes(bytes(200_000))
+    assert [p.name for p in tmp_path.iterdir()] == ['run.json'] and (tmp_path/'run.json').read_bytes() == b'first'
+
+
+def test_training_on_a_full_disk_says_so(pets, tmp_path):
+    env = {**os.environ, 'CATDOG_CACHE': str(tmp_path/'cache')}
+    command = [*options({**TINY, 'data': pets, 'runs': tmp_path/'runs'})]
+    full = catdog('train', *command, env=env, preexec_fn=small_files(300_000))
+    assert full.returncode and 'Traceback' not in full.stderr, full.stderr[-2000:]
+    done = catdog('train', *command, env=env)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def damaged(path, how):
+    "A file flipped in the middle, cut or emptied"
+    data = bytearray(path.read_bytes())
+    if how == 'flipped' and data: data[len(data)//2] ^= 0xff
+    path.write_bytes(data if how == 'flipped' else data[:len(data)//2] if how == 'cut' else b'')
+
+
+@pytest.mark.parametrize('how', ['flipped', 'cut', 'emptied'] if LONG else ['cut'])
+def test_damaged_caches_heal(pets, tmp_path, how):
+    "Each file of the cache in turn in the long form, all at once in the short one"
+    env = {**os.environ, 'CATDOG_CACHE': str(tmp_path/'cache')}
+    first = catdog('train', *options({**TINY, 'data': pets, 'runs': tmp_path/'runs'}), env=env)
+    assert first.returncode == 0, first.stderr[-2000:]
+    shutil.copytree(tmp_path/'cache', tmp_path/'whole')
+    files = [p.relative_to(tmp_path/'whole') for p in sorted((tmp_path/'whole').rglob('*')) if p.is_file()]
+    failed = []
+    for i, names in enumerate([[name] for name in files] if LONG else [files]):
+        shutil.rmtree(tmp_path/'cache')
+        shutil.copytree(tmp_path/'whole', tmp_path/'cache')
+        for name in names: damaged(tmp_path/'cache'/name, how)
+        done = catdog('train', *options({**TINY, 'data': pets, 'runs': tmp_path/f'runs-{i}'}), env=env)
+        if done.returncode or 'Traceback' in done.stderr: failed.append((names, done.stderr[-500:]))
+    assert not failed, failed
+
+
+@pytest.mark.parametrize('moment', range(25 if LONG else 2))
+def test_killed_at_any_moment(pets, tmp_path, moment):
+    "The same command finishes it, and nothing partial stays in the run folder"
+    env = {**os.environ, 'CATDOG_CACHE': str(tmp_path/'cache')}
+    command = [BIN/'catdog', 'train', *map(str, options({**TINY, 'epochs': 3, 'data': pets, 'runs': tmp_path/'runs'}))]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(random.Random(moment).uniform(3, 20))
+    process.kill()
+    process.wait()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    run, = (tmp_path/'runs').iterdir()
+    assert not [p for p in run.rglob('*') if p.name.endswith('.partial')]
