@@ -131,7 +131,7 @@ def _check_depth(image):
     "Refuse a colour photo whose values lie in the byte that is not read"
     if not _is_deep_colour(image): return
     brightest = max(high for _, high in image.convert('RGB').getextrema())
-    if brightest < 16: raise DataError('unsupported: 12-bit values in a 16-bit colour file, of which only the upper byte is read; save it as 8-bit')
+    if brightest < 16: raise DataError('unsupported: 12-bit colours in 16 bits, of which the upper 8 are read; save it as 8-bit')
 
 # %% ../../nbs/07_photos.decode.ipynb #a3c78344
 MAX_JPEG_PIXELS = 4*MAX_PIXELS   # Of which the decoder makes a quarter

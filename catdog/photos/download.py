@@ -103,7 +103,9 @@ def free_room(
 def _need_room(folder, size, what):
     "Refuse what does not fit on the disk"
     room = free_room(folder)
-    if size > room: raise DataError(f'{what} needs {byte_count(size)}, and there is room for {byte_count(room)}: free some, or set CATDOG_CACHE to another disk')
+    if size <= room: return
+    needs = f'{what} needs {byte_count(size)}, and there is room for {byte_count(room)}'
+    raise DataError(f'{needs}: free some, or set CATDOG_CACHE to another disk')
 
 # %% ../../nbs/13_photos.download.ipynb #bae8f065
 def _keep(partial): return partial.with_name(f'{partial.name}-of')   # Holds the server's name of the content
@@ -113,6 +115,7 @@ def _forget(partial):
     partial.unlink(missing_ok=True)
     _keep(partial).unlink(missing_ok=True)
 
+# %% ../../nbs/13_photos.download.ipynb #c925006f
 def _copy(stream, out, room, bar):
     "Write what a stream gives, while it gives enough and there is room"
     read, since, arrived = getattr(stream.file, 'read1', stream.file.read), time.monotonic(), 0
@@ -157,7 +160,8 @@ def _check(partial, url, size, sha256):
     elif sha256 and (digest := hash_file(partial)) != sha256.lower(): wrong = f'its SHA-256 is {digest}, not {sha256}'
     else: return
     _forget(partial)
-    raise DataError(f'{public_address(url)} is not the file it should be: {wrong}. What arrived was removed; try again, or take another source')
+    what = f'{public_address(url)} is not the file it should be: {wrong}'
+    raise DataError(f'{what}. What arrived was removed; try again, or take another source')
 
 # %% ../../nbs/13_photos.download.ipynb #9c0adc3a
 def _fetch(url, partial, size, attempts, bar):
@@ -221,7 +225,8 @@ class _Ceiling:
         self.members, self.size = self.members+members, self.size+size
         if self.members > MAX_MEMBERS: raise DataError(f'holds more than {MAX_MEMBERS:,} files')
         if self.size > self.room: raise DataError(f'holds more than the disk has room for ({byte_count(self.room)})')
-        if self.size > self.most: raise DataError(f'holds more than {MAX_RATIO} times its size, which photos do not: unpack it yourself if it is good')
+        if self.size <= self.most: return
+        raise DataError(f'holds more than {MAX_RATIO} times its size, which photos do not: unpack it yourself if it is good')
 
 # %% ../../nbs/13_photos.download.ipynb #a372cdcf
 def _target(folder, name):
@@ -257,7 +262,8 @@ def _unpack_tar(archive, folder, ceiling):
     "Every file of a tar archive, and the compressed rest behind it, whose end holds the checksum"
     with tarfile.open(archive) as file:
         for info in file:
-            if not (info.isfile() or info.isdir()): raise DataError(f'holds a link or a device, which photos do not need: {info.name[:120]!r}')
+            if not (info.isfile() or info.isdir()):
+                raise DataError(f'holds a link or a device, which photos do not need: {info.name[:120]!r}')
             ceiling.add(0, 1)
             target = _target(folder, info.name)
             if info.isdir(): target.mkdir(exist_ok=True)
@@ -265,7 +271,9 @@ def _unpack_tar(archive, folder, ceiling):
         while block := file.fileobj.read(BLOCK): ceiling.add(len(block))
 
 # %% ../../nbs/13_photos.download.ipynb #978dd6f4
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, ValueError, MemoryError)
+_DAMAGE = (
+    zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
+    NotImplementedError, RuntimeError, ValueError, MemoryError)
 
 def unpack(
     archive:str|Path,        # A ZIP or tar file
@@ -322,6 +330,7 @@ def fetch_prefix(
             raise DataError(f'{public_address(url)} {error}') from None
         except Exception as error:
             pool.shutdown(cancel_futures=True)
-            raise OSError(f'{public_address(url)} cannot be fetched: {error}; what arrived is kept, and the same command goes on from there') from None
+            what = f'{public_address(url)} cannot be fetched: {error}'
+            raise OSError(f'{what}; what arrived is kept, and the same command goes on from there') from None
     os.rename(partial, folder)
     return folder

@@ -132,13 +132,12 @@ def _why_died(status, late, timeout):
 
 # %% ../../nbs/09_photos.workers.ipynb #b7f45544
 class _Worker(threading.Thread):
-    "A thread that keeps one worker process busy"
+    "A thread with one worker process, which it starts, ends and buries"
     def __init__(self, batches, results, timeout):
         super().__init__(daemon=True)
         self.batches, self.results, self.timeout = batches, results, timeout
         self.process, self.since, self.late, self.stopped = None, None, False, False
         self.tries = {}          # How often a file's worker was killed
-        self.start()
 
     def close(self, kill=False):
         "End the process"
@@ -149,6 +148,36 @@ class _Worker(threading.Thread):
         self.process.stdout.close()
         self.process = None
 
+    def bury(self, number, path):
+        "Put down why a worker died over a file, or give the file back to be tried again"
+        process, self.since = self.process, None
+        try: process.wait(timeout=10)
+        except subprocess.TimeoutExpired: pass
+        self.close(kill=True)
+        self.tries[number] = self.tries.get(number, 0)+1
+        if process.returncode in _FROM_OUTSIDE and not self.late and self.tries[number] < TRIES:
+            time.sleep(.2*2**self.tries[number])   # what killed it may do so again
+            return [(number, path)]
+        reason = _why_died(process.returncode, self.late, self.timeout)
+        self.results.put((number, {**_UNKNOWN, 'sha256': _hash_large(path), 'reason': reason}))
+        return []
+
+    def check(self):
+        "Kill a process that has been at one file too long"
+        process, since = self.process, self.since
+        if process is None or since is None or time.monotonic()-since < self.timeout: return
+        self.late = True
+        process.kill()
+
+    def stop(self):
+        "Give up at once"
+        self.stopped = True
+        self.batches.put(None)
+        if self.process is not None: self.process.kill()
+
+# %% ../../nbs/09_photos.workers.ipynb #61d4efce
+class _BusyWorker(_Worker):
+    "A worker that takes batches until there are no more"
     def run(self):
         while (batch := self.batches.get()) is not None:
             try:
@@ -178,33 +207,6 @@ class _Worker(threading.Thread):
             self.since = time.monotonic()
         self.since = None
         return []
-
-    def bury(self, number, path):
-        "Put down why a worker died over a file, or give the file back to be tried again"
-        process, self.since = self.process, None
-        try: process.wait(timeout=10)
-        except subprocess.TimeoutExpired: pass
-        self.close(kill=True)
-        self.tries[number] = self.tries.get(number, 0)+1
-        if process.returncode in _FROM_OUTSIDE and not self.late and self.tries[number] < TRIES:
-            time.sleep(.2*2**self.tries[number])   # what killed it may do so again
-            return [(number, path)]
-        reason = _why_died(process.returncode, self.late, self.timeout)
-        self.results.put((number, {**_UNKNOWN, 'sha256': _hash_large(path), 'reason': reason}))
-        return []
-
-    def check(self):
-        "Kill a process that has been at one file too long"
-        process, since = self.process, self.since
-        if process is None or since is None or time.monotonic()-since < self.timeout: return
-        self.late = True
-        process.kill()
-
-    def stop(self):
-        "Give up at once"
-        self.stopped = True
-        self.batches.put(None)
-        if self.process is not None: self.process.kill()
 
 # %% ../../nbs/09_photos.workers.ipynb #e400d877
 def _share_out(paths, workers):
@@ -239,7 +241,8 @@ def inspect_files(
     if not paths: return
     workers = max(1, min(workers or usable_cores(), len(paths)))
     batches, results, left = _share_out(paths, workers), queue.SimpleQueue(), len(paths)
-    pool = [_Worker(batches, results, timeout) for _ in range(workers)]
+    pool = [_BusyWorker(batches, results, timeout) for _ in range(workers)]
+    for worker in pool: worker.start()
     try:
         for number, row in _next_results(results, pool):
             left -= 1

@@ -67,7 +67,8 @@ def wait_for(condition, within=30):
 
 
 def test_killed_while_it_draws(tmp_path):
-    process = start('import sys; from catdog.photos.sample import draw_sample; draw_sample(sys.argv[1], n=5000, workers=2)', tmp_path/'pets')
+    draw = 'import sys; from catdog.photos.sample import draw_sample; draw_sample(sys.argv[1], n=5000, workers=2)'
+    process = start(draw, tmp_path/'pets')
     wait_for(lambda: any(tmp_path.rglob('*.jpg')))
     assert end_of(process)
     assert [p.suffix for p in tmp_path.iterdir()] == ['.partial']
@@ -86,7 +87,11 @@ for _ in inspect_files(sorted(Path(sys.argv[1]).rglob('*.jpg'))*200, workers=2):
 
 
 def test_what_another_process_is_making_stays(tmp_path):
-    code = 'import sys, time; from catdog.files import partial_path; partial_path(sys.argv[1]).mkdir(); print("made", flush=True); time.sleep(60)'
+    code = '''import sys, time
+from catdog.files import partial_path
+partial_path(sys.argv[1]).mkdir()
+print("made", flush=True)
+time.sleep(60)'''
     process = start(code, tmp_path/'pets')
     assert process.stdout.readline() == b'made\n'
     draw_sample(tmp_path/'other', n=2)

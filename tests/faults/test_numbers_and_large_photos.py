@@ -36,7 +36,11 @@ def test_bits_in_16_fill_the_screen(bits, form):
     assert photo.notes == ['16-bit' if bits > 13 else f'{bits}-bit in 16-bit']
 
 
-@pytest.mark.parametrize('values', [RAMP, RAMP*255, RAMP*4e5, RAMP*2e-3, RAMP*2-1, RAMP*40+273], ids=['to 1', 'to 255', 'to 400,000', 'to .002', 'about 0', 'kelvins'])
+FLOATS = {'to 1': RAMP, 'to 255': RAMP*255, 'to 400,000': RAMP*4e5, 'to .002': RAMP*2e-3, 'about 0': RAMP*2-1, 'kelvins': RAMP*40+273}
+INTEGERS = {'to 100,000': RAMP*1e5, 'to 2e9': RAMP*2e9, 'about 0': RAMP*5000-2500, 'about a million': RAMP*300+1e6}
+
+
+@pytest.mark.parametrize('values', FLOATS.values(), ids=FLOATS)
 def test_floats_of_any_unit_are_seen(values):
     values = values.astype(np.float32)
     values[0, :3] = np.nan, np.inf, -np.inf
@@ -50,7 +54,7 @@ def test_floats_without_a_value_are_refused():
     with pytest.raises(DataError, match='NaN'): open_photo(as_file(Image.fromarray(np.full((20, 30), np.nan, np.float32))))
 
 
-@pytest.mark.parametrize('values', [RAMP*1e5, RAMP*2e9, RAMP*5000-2500, RAMP*300+1e6], ids=['to 100,000', 'to 2e9', 'about 0', 'about a million'])
+@pytest.mark.parametrize('values', INTEGERS.values(), ids=INTEGERS)
 def test_32_bit_integers_are_seen(values):
     pixels = np.asarray(open_photo(as_file(Image.fromarray(values.astype(np.int32)))))[..., 0]
     assert pixels.max() > 127 and len(np.unique(pixels)) > 100

@@ -15,7 +15,8 @@ LONG = os.environ.get('CATDOG_FAULTS') == 'long'
 FILES = 120_000 if LONG else 9_000
 FORMATS = {
     'JPEG': dict(quality=80), 'progressive JPEG': dict(progressive=True), 'CMYK JPEG': {}, 'PNG': {}, 'palette PNG': {}, '16-bit PNG': {},
-    'WEBP': dict(quality=70), 'lossless WEBP': dict(lossless=True), 'GIF': {}, 'TIFF': {}, 'LZW TIFF': dict(compression='tiff_lzw'), 'BMP': {}}
+    'WEBP': dict(quality=70), 'lossless WEBP': dict(lossless=True),
+    'GIF': {}, 'TIFF': {}, 'LZW TIFF': dict(compression='tiff_lzw'), 'BMP': {}}
 
 
 def as_file(form, image):
