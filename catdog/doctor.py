@@ -214,7 +214,7 @@ def check_norms_of_several_processes(device):
 def check_export(device):
     "The exported network against the network"
     missing = missing_packages()
-    if missing: raise NotHereError(f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install 'catdog-timm[onnx]'")
+    if missing: raise NotHereError(f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install '.[deploy]'")
     import onnxruntime
     model, _ = _tiny()
     _, shape, _ = build_model('test_resnet', 2, 'none', 64)

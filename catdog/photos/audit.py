@@ -16,7 +16,7 @@ import pandas as pd
 from ..files import cache_folder, hash_file, write_atomically
 from ..machine import usable_cores
 from ..words import listing, plural
-from .workers import inspect_files
+from .workers import inspect_files, passing_reason
 
 # %% ../../nbs/10_photos.audit.ipynb #7cd15f06
 def _state(path):
@@ -101,8 +101,8 @@ class AuditCache:
     def add(self,
         rows:dict                # Row of `inspect_photo`, by absolute path
     ):
-        "Remember what was found. What took too long is not: the machine may have been busy."
-        self._use(_add_rows, {path: row for path, row in rows.items() if row['sha256'] and not row['reason'].startswith('decoding took')})
+        "Remember what was found, but for what lies with the machine at that moment, as a worker that was killed."
+        self._use(_add_rows, {path: row for path, row in rows.items() if row['sha256'] and not passing_reason(row['reason'])})
 
     def _use(self, work, values):
         "Do something with the database; None where it cannot be used"
