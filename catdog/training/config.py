@@ -132,7 +132,8 @@ class SplitSettings(VariationSettings):
     valid_fraction:float = Field(0.1, gt=0, lt=.9, description='share of the training photos set aside to choose by')
     test_fraction:float = Field(0.2, gt=0, lt=.9, description='share of all photos to report on, where the folders give no test set')
     split_seed:int = Field(42, ge=0, lt=2**31, description='fixes which photos are set aside')
-    folds:int|None = Field(None, ge=2, le=100, description='parts of all photos, each tested by one run of a set; None tests on one test set')
+    folds:int|None = Field(None, ge=2, le=100,
+        description='parts of all photos, each tested by one run of a set; None tests on one test set')
     fold:int = Field(0, ge=0, description='with folds: which part this run is tested on, from 0 up')
     seed:int = Field(42, ge=0, lt=2**31, description='fixes order, augmentation, initialisation and which photos `train_photos` takes')
 
@@ -140,7 +141,8 @@ class SplitSettings(VariationSettings):
     @classmethod
     def _is_a_fold(cls, fold, info):
         folds = info.data.get('folds')
-        if fold >= (folds or 1): raise ValueError(f'is too many for folds = {folds}: folds count from 0 up' if folds else 'needs folds, such as folds = 5')
+        if fold and not folds: raise ValueError('needs folds, such as folds = 5')
+        if folds and fold >= folds: raise ValueError(f'is too many for folds = {folds}: folds count from 0 up')
         return fold
 
 # %% ../../nbs/24_training.config.ipynb #290bac2f
