@@ -21,7 +21,7 @@ def test_every_parameter_learns(arch):
 def test_two_last_layers_are_refused():
     from catdog.errors import ConfigError
     from catdog.models.backbone import build_model
-    with pytest.raises(ConfigError, match='efficientformerv2_s0.*two last layers'): build_model('efficientformerv2_s0', 3, 'none', 96)
+    with pytest.raises(ConfigError, match='efficientformerv2_s0.*not one last layer'): build_model('efficientformerv2_s0', 3, 'none', 96)
 
 
 def test_vggs_hidden_layers_come_back_when_asked(tmp_path):

@@ -207,7 +207,7 @@ def check_arch(
     if arch == 'baseline' or timm.is_model(name) and (not tag or tag in tags): return arch
     if timm.is_model(name):
         near = [f'{name}.{near}' for near in difflib.get_close_matches(tag, tags, 2, .3)]
-        raise ValueError(f'has weights tagged {tag!r} nowhere{_nearest(near)}')
+        raise ValueError(f'has no weights tagged {tag!r}{_nearest(near)}')
     if ':' in arch or '/' in arch:
         raise ValueError(f"is an address: write the architecture's name, such as 'resnet18', and its weights as weights = {arch!r}")
     names = ['baseline', *timm.list_models()]
@@ -243,6 +243,7 @@ def _trouble_with_size(arch, size, fc_layers):
     try:
         with torch.device('meta'): bare_model(arch, 2, size, fc_layers=fc_layers).train()(torch.zeros(2, 3, size, size))
     except NotImplementedError: return ''
+    except ConfigError as error: raise ValueError(str(error)) from None     # of the network itself, whatever its size
     except Exception as error: return (str(error) or type(error).__name__).splitlines()[0][:120]
     return ''
 
