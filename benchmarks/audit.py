@@ -1,4 +1,5 @@
-"""The audit beside a bare Pillow loop with the same workers, a second audit beside the first, its memory, and the search for copies among a million."""
+"""The audit beside a bare Pillow loop with the same workers, a second audit beside the first, its memory,
+and the search for copies among a million."""
 import os
 import shutil
 import sys
@@ -18,6 +19,13 @@ from measure import PHOTOS, arguments, report, show, summary, timed
 from measure import find_photos as photos_folder
 
 HASHES, PLANTED, DISTANCE = 1_000_000, 1_000, 4
+
+AUDIT = """
+import sys
+from catdog.photos.audit import AuditCache, audit_photos
+from catdog.photos.sources import find_photos
+audit_photos(find_photos(sys.argv[1]), int(sys.argv[3]), cache=AuditCache(sys.argv[2]))
+"""
 
 
 def bare_loop(paths, workers):
@@ -50,10 +58,9 @@ def copies(photos, n, folder):
 
 def audit_memory(folder, workers):
     "Peak MiB of an audit in a process of its own, with its workers"
-    code = 'import sys; from catdog.photos.audit import AuditCache, audit_photos; from catdog.photos.sources import find_photos; audit_photos(find_photos(sys.argv[1]), int(sys.argv[3]), cache=AuditCache(sys.argv[2]))'
     peak = 0
     with tempfile.TemporaryDirectory() as cache:
-        process = psutil.Popen([sys.executable, '-c', code, folder, f'{cache}/audit.sqlite', str(workers)])
+        process = psutil.Popen([sys.executable, '-c', AUDIT, folder, f'{cache}/audit.sqlite', str(workers)])
         while process.poll() is None:
             held = 0
             for each in [process, *process.children()]:
@@ -100,15 +107,23 @@ def main():
         memory = [(audit_memory(small, args.workers), audit_memory(large, args.workers)) for _ in range(args.repeats)]
         searches = [search(seed) for seed in range(args.repeats)]
     finally: shutil.rmtree(scratch)
-    speed, again, growth = [r['bare']/r['first'] for r in runs], [r['again']/r['first'] for r in runs], [large-small for small, large in memory]
-    figures = {'bare Pillow loop, photos a second': [len(photos)/r['bare'] for r in runs], 'audit, photos a second': [len(photos)/r['first'] for r in runs],
-        'second audit, photos a second': [len(photos)/r['again'] for r in runs], 'peak memory of 2,000 photos, MiB': [m[0] for m in memory], 'of 20,000 photos, MiB more': growth}
+    speed = [r['bare']/r['first'] for r in runs]
+    again = [r['again']/r['first'] for r in runs]
+    growth = [large-small for small, large in memory]
+    figures = {'bare Pillow loop, photos a second': [len(photos)/r['bare'] for r in runs],
+        'audit, photos a second': [len(photos)/r['first'] for r in runs],
+        'second audit, photos a second': [len(photos)/r['again'] for r in runs],
+        'peak memory of 2,000 photos, MiB': [small for small, large in memory], 'of 20,000 photos, MiB more': growth}
     copied = f'copies among {HASHES:,} fingerprints, {PLANTED:,} planted and found, seconds'
     rows = [*((name, show(values)) for name, values in figures.items()), (copied, show(searches, 1))]
-    targets = [('audit over the bare loop', summary(speed)['median'], .7, True), ('second audit over the first', summary(again)['median'], .1, False),
-        ('memory of 20,000 photos over that of 2,000, in MiB', summary(growth)['median'], 300, False), (copied, summary(searches)['median'], 60, False)]
-    report('audit', f'{len(photos):,} photos, each of its own content, {args.workers} workers: median (smallest to largest) of {args.repeats} turns', ['', 'measured'], rows, args, targets,
-        figures={name: summary(values) for name, values in {**figures, copied: searches}.items()})
+    targets = [('audit over the bare loop', summary(speed)['median'], .7, True),
+        ('second audit over the first', summary(again)['median'], .1, False),
+        ('memory of 20,000 photos over that of 2,000, in MiB', summary(growth)['median'], 300, False),
+        (copied, summary(searches)['median'], 60, False)]
+    turns = f'median (smallest to largest) of {args.repeats} turns'
+    title = f'{len(photos):,} photos, each of its own content, {args.workers} workers: {turns}'
+    summaries = {name: summary(values) for name, values in {**figures, copied: searches}.items()}
+    report('audit', title, ['', 'measured'], rows, args, targets, figures=summaries)
 
 
 if __name__ == '__main__': main()

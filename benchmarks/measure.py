@@ -34,10 +34,14 @@ def find_photos(folder):
 
 def machine():
     "What the figures were measured on"
-    names = [line.split(':', 1)[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')] if Path('/proc/cpuinfo').exists() else []
+    about = Path('/proc/cpuinfo')
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    cpu = names[0] if names else platform.processor()
     memory = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES')/2**30 if hasattr(os, 'sysconf') else 0
-    return dict(cpu=names[0] if names else platform.processor(), cores=os.cpu_count(), memory_gb=round(memory, 1), system=platform.system(), python=platform.python_version(),
-        **{name: version(name) for name in ('torch', 'torchvision', 'timm', 'fastai', 'pillow', 'numpy')})
+    versions = {name: version(name) for name in ('torch', 'torchvision', 'timm', 'fastai', 'pillow', 'numpy')}
+    return dict(cpu=cpu, cores=os.cpu_count(), memory_gb=round(memory, 1), system=platform.system(), python=platform.python_version(),
+        **versions)
 
 
 def timed(function):
@@ -75,10 +79,17 @@ def report(name, title, columns, rows, args, targets=(), **about):
     "Print the table and whether the targets are met, and write the record"
     widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
     print(f'\n{title}')
-    for row in [columns, ['-'*w for w in widths], *rows]: print('  '.join(str(cell).ljust(w) if i == 0 else str(cell).rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
-    for text, value, wanted, at_least in targets: print(f"{'met   ' if (value >= wanted if at_least else value <= wanted) else 'MISSED'}  {text}: {value:.2f}, wanted {'at least' if at_least else 'at most'} {wanted}")
-    record = dict(benchmark=name, title=title, date=date.today().isoformat(), machine=machine(), columns=columns, rows=[[str(cell) for cell in row] for row in rows],
-        targets=[dict(text=t, value=round(v, 3), wanted=w, at_least=a) for t, v, w, a in targets], **about)
+    for row in [columns, ['-'*w for w in widths], *rows]:
+        print('  '.join(str(cell).ljust(w) if i == 0 else str(cell).rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    for text, value, wanted, at_least in targets:
+        met = value >= wanted if at_least else value <= wanted
+        mark = 'met   ' if met else 'MISSED'
+        bound = 'at least' if at_least else 'at most'
+        print(f'{mark}  {text}: {value:.2f}, wanted {bound} {wanted}')
+    cells = [[str(cell) for cell in row] for row in rows]
+    wishes = [dict(text=t, value=round(v, 3), wanted=w, at_least=a) for t, v, w, a in targets]
+    record = dict(benchmark=name, title=title, date=date.today().isoformat(), machine=machine(), columns=columns, rows=cells,
+        targets=wishes, **about)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(record, indent=1)+'\n')

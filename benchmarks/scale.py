@@ -84,14 +84,21 @@ def main():
                 with tempfile.TemporaryDirectory(dir=folder) as cache: return {name: run(name, photos, cache) for name in stages}
             turns = take_turns({'catdog': all_stages}, args.repeats)['catdog']
         for name in stages: figures[n, name] = np.median([turn[name] for turn in turns], axis=0)
-        rows += [(f'{n:,} photos  {name}', f'{figures[n, name][0]:.2f}', f'{1000*figures[n, name][0]/n:.3f}', f'{figures[n, name][1]:.0f}') for name in stages]
-    targets, sizes = [], args.sizes
+        for name in stages:
+            seconds, memory = figures[n, name]
+            rows.append((f'{n:,} photos  {name}', f'{seconds:.2f}', f'{1000*seconds/n:.3f}', f'{memory:.0f}'))
+    targets = []
+    few, many = args.sizes[-2:]
     for name in stages:
-        slope = (figures[sizes[-1], name][0]-figures[sizes[-2], name][0])/(sizes[-1]-sizes[-2])*sizes[-2]/figures[sizes[-2], name][0] if len(sizes) > 1 else 1
-        targets += [(f'{name}, time a photo from {sizes[-2]:,} to {sizes[-1]:,} over that up to {sizes[-2]:,}', slope, 1.1, False),
-            (f'{name}, memory a photo more, in KiB', (figures[sizes[-1], name][1]-figures[sizes[-2], name][1])*1024/(sizes[-1]-sizes[-2]), 4, False)]
-    report('scale', f'{SIDE}-pixel drawn photos: seconds, milliseconds a photo, and peak of own memory in MiB, medians of {args.repeats} turns', ['stage', 'seconds', 'ms a photo', 'MiB'], rows, args, targets,
-        figures={f'{n} {name}': list(map(float, v)) for (n, name), v in figures.items()})
+        seconds_more, memory_more = figures[many, name]-figures[few, name]
+        slope = seconds_more/(many-few)*few/figures[few, name][0]
+        growth = memory_more*1024/(many-few)
+        targets += [(f'{name}, time a photo from {few:,} to {many:,} over that up to {few:,}', slope, 1.1, False),
+            (f'{name}, memory a photo more, in KiB', growth, 4, False)]
+    units = 'seconds, milliseconds a photo, and peak of own memory in MiB'
+    title = f'{SIDE}-pixel drawn photos: {units}, medians of {args.repeats} turns'
+    medians = {f'{n} {name}': list(map(float, v)) for (n, name), v in figures.items()}
+    report('scale', title, ['stage', 'seconds', 'ms a photo', 'MiB'], rows, args, targets, figures=medians)
 
 
 if __name__ == '__main__':

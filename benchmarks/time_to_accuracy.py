@@ -1,4 +1,5 @@
-"""Seconds from a folder of JPEGs, caches empty, to 98% and 99% of the validation photos with tf_efficientnet_lite0: catdog beside fastai's fine_tune and a plain timm loop with the same weights; each in a new process."""
+"""Seconds from a folder of JPEGs, caches empty, to 98% and 99% of the validation photos with tf_efficientnet_lite0: catdog beside
+fastai's fine_tune and a plain timm loop with the same weights; each in a new process."""
 import json
 import os
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +21,8 @@ ARCH, GOALS = 'tf_efficientnet_lite0', (.98, .99)
 
 def reached(curve):
     "The second at which each goal was first reached, or None; the last second; and the best accuracy, of a curve of (second, accuracy)"
-    return dict({str(goal): next((s for s, a in curve if a >= goal), None) for goal in GOALS}, end=curve[-1][0], best=max(a for _, a in curve))
+    first = {str(goal): next((s for s, a in curve if a >= goal), None) for goal in GOALS}
+    return dict(first, end=curve[-1][0], best=max(a for _, a in curve))
 
 
 def as_given(catalogue):
@@ -62,7 +65,9 @@ def fastai_fine_tune(data, size):
     from catdog.models.backbone import build_model
     from fastai.vision.all import ImageDataLoaders, Normalize, Resize, accuracy, aug_transforms, vision_learner
     start = time.perf_counter()
-    dls = ImageDataLoaders.from_folder(data, valid='valid', item_tfms=Resize(int(size/.875)), batch_tfms=[*aug_transforms(size=size, min_scale=.75), Normalize.from_stats([.5]*3, [.5]*3)], bs=32, num_workers=2)
+    crop = Resize(int(size/.875))
+    augment = [*aug_transforms(size=size, min_scale=.75), Normalize.from_stats([.5]*3, [.5]*3)]
+    dls = ImageDataLoaders.from_folder(data, valid='valid', item_tfms=crop, batch_tfms=augment, bs=32, num_workers=2)
     learn = vision_learner(dls, ARCH, pretrained=False, normalize=False, metrics=accuracy)
     pretrained, _, _ = build_model(ARCH, 2, 'imagenet', size)
     learn.model[0].model.load_state_dict({k: v for k, v in pretrained.state_dict().items() if not k.startswith('classifier')}, strict=False)
@@ -78,7 +83,10 @@ def plain_timm(data, size):
     from timm.data import create_dataset, create_loader
     start = time.perf_counter()
     model, shape, _ = build_model(ARCH, 2, 'imagenet', size)
-    loader = lambda side, train: create_loader(create_dataset('', str(data/side)), (3, size, size), 32, is_training=train, use_prefetcher=False, mean=shape.mean, std=shape.std, interpolation=shape.interpolation, crop_pct=shape.crop_pct, scale=(.35, 1), num_workers=2)
+    look = dict(mean=shape.mean, std=shape.std, interpolation=shape.interpolation, crop_pct=shape.crop_pct, scale=(.35, 1))
+    def loader(side, train):
+        photos = create_dataset('', str(data/side))
+        return create_loader(photos, (3, size, size), 32, is_training=train, use_prefetcher=False, num_workers=2, **look)
     train, valid, epochs, curve = loader('train', True), loader('valid', False), 3, []
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs*len(train))
@@ -105,24 +113,42 @@ def turn(name, data, size):
     done = subprocess.run([sys.executable, __file__, '--turn', name, str(data), str(size)], capture_output=True, text=True, env=environment)
     if done.returncode: raise SystemExit(done.stderr)
     result = json.loads(done.stdout.splitlines()[-1])
-    print(f"{name}: {', '.join(f'{key} {value if value is None else round(value, 3)}' for key, value in result.items())}", file=sys.stderr, flush=True)
+    rounded = {key: value if value is None else round(value, 3) for key, value in result.items()}
+    said = ', '.join(f'{key} {value}' for key, value in rounded.items())
+    print(f'{name}: {said}', file=sys.stderr, flush=True)
     return result
 
 
 def main():
     warnings.filterwarnings('ignore')
-    args = arguments(__doc__, image_size=(224, 'side of the square input'), data=(str(PHOTOS.parent), 'folder with train and valid class folders'))
-    if not Path(args.data).is_dir(): raise SystemExit(f'{args.data} is not there: name a folder with train/ and valid/ class folders by --data')
-    runs = take_turns({name: (lambda name=name: turn(name, Path(args.data).resolve(), args.image_size)) for name in CONTENDERS}, args.repeats)
-    seconds = lambda name, key: [r[key] for r in runs[name]]
-    say = lambda values, digits=0: show(values, digits) if None not in values else f'{sum(v is None for v in values)} of {len(values)} never'
-    rows = [[name, *(say(seconds(name, str(goal))) for goal in GOALS), say(seconds(name, 'end')), say([100*b for b in seconds(name, 'best')], 1)] for name in CONTENDERS]
+    data = (str(PHOTOS.parent), 'folder with train and valid class folders')
+    args = arguments(__doc__, image_size=(224, 'side of the square input'), data=data)
+    folder = Path(args.data)
+    wanted = 'name a folder with train/ and valid/ class folders by --data'
+    if not folder.is_dir(): raise SystemExit(f'{args.data} is not there: {wanted}')
+    contenders = {name: partial(turn, name, folder.resolve(), args.image_size) for name in CONTENDERS}
+    runs = take_turns(contenders, args.repeats)
+    def seconds(name, key): return [r[key] for r in runs[name]]
+    def say(values, digits=0):
+        never = values.count(None)
+        return f'{never} of {len(values)} never' if never else show(values, digits)
+    rows = []
+    for name in CONTENDERS:
+        best = [100*b for b in seconds(name, 'best')]
+        rows.append([name, *(say(seconds(name, str(goal))) for goal in GOALS), say(seconds(name, 'end')), say(best, 1)])
     targets = []
     if None not in seconds('catdog', str(GOALS[-1])):
         shares = [a/b for a, b in zip(seconds('catdog', str(GOALS[-1])), seconds('fastai fine_tune(1)', 'end'))]
         targets = [('catdog to 99% over fine_tune to its end, median', sorted(shares)[len(shares)//2], .1, False)]
-    report('time_to_accuracy', f'Seconds to an accuracy, {ARCH}, {args.image_size} px', ['', '98%', '99%', 'to the end', 'best accuracy %'], rows, args, targets,
-        figures={name: {key: summary([v for v in seconds(name, key) if v is not None]) if any(v is not None for v in seconds(name, key)) else None for key in (*map(str, GOALS), 'end', 'best')} for name in CONTENDERS})
+    def summed(name, key):
+        "Of the turns that got there; None where none did"
+        known = [v for v in seconds(name, key) if v is not None]
+        return summary(known) if known else None
+    keys = (*map(str, GOALS), 'end', 'best')
+    figures = {name: {key: summed(name, key) for key in keys} for name in CONTENDERS}
+    title = f'Seconds to an accuracy, {ARCH}, {args.image_size} px'
+    columns = ['', '98%', '99%', 'to the end', 'best accuracy %']
+    report('time_to_accuracy', title, columns, rows, args, targets, figures=figures)
 
 
 if __name__ == '__main__':

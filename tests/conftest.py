@@ -80,7 +80,8 @@ def page():
     chromium = shutil.which('chromium') or shutil.which('google-chrome')
     if not chromium: pytest.skip('Chromium is not installed (Debian: apt-get install chromium)')
     from playwright.sync_api import sync_playwright
-    quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+    quiet = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+             '--disable-component-update', '--disable-sync']
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
         yield browser.new_page(viewport=dict(width=1280, height=900))
@@ -96,9 +97,12 @@ def bucket():
     server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    urllib.request.urlopen(urllib.request.Request(f'http://{host}:{port}/moto-api/reset', method='POST'), timeout=30)   # its buckets outlive a server in one process
+    reset = urllib.request.Request(f'http://{host}:{port}/moto-api/reset', method='POST')
+    urllib.request.urlopen(reset, timeout=30)   # its buckets outlive a server in one process
+    settings = dict(AWS_ACCESS_KEY_ID='test', AWS_SECRET_ACCESS_KEY='test', AWS_DEFAULT_REGION='us-east-1',
+                    AWS_ENDPOINT_URL=f'http://{host}:{port}')
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in dict(AWS_ACCESS_KEY_ID='test', AWS_SECRET_ACCESS_KEY='test', AWS_DEFAULT_REGION='us-east-1', AWS_ENDPOINT_URL=f'http://{host}:{port}').items(): patch.setenv(name, value)
+        for name, value in settings.items(): patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
         store = s3fs.S3FileSystem()
         store.mkdir('pets')

@@ -28,12 +28,14 @@ def test_bad_parameter_is_named(tmp_path, case):
 
 
 def test_data_that_is_not_there(tmp_path, pets):
-    done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters(dict(arch='test_resnet', data=f'{pets}s', runs=tmp_path/'runs')))
+    settings = dict(arch='test_resnet', data=f'{pets}s', runs=tmp_path/'runs')
+    done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters(settings))
     assert done.returncode != 0 and f"did you mean '{pets}'?" in done.stderr and not (tmp_path/'runs').exists()
 
 
 def test_class_folder_without_photos(tmp_path):
     for name in ('cat', 'dog'): (tmp_path/'data'/name).mkdir(parents=True)
     (tmp_path/'data'/'cat'/'notes.txt').write_text('no photo')
-    done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters(dict(arch='test_resnet', data=tmp_path/'data', runs=tmp_path/'runs')))
+    settings = dict(arch='test_resnet', data=tmp_path/'data', runs=tmp_path/'runs')
+    done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters(settings))
     assert done.returncode != 0 and 'holds no photos' in done.stderr and str(tmp_path/'data'/'cat') in done.stderr

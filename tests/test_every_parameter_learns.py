@@ -3,7 +3,8 @@ import pytest
 import torch
 
 FAMILIES = ['baseline', 'convnext_atto', 'mobilenetv3_small_050', 'resnet18', 'vgg11_bn', 'tf_efficientnet_lite0']
-OTHERS = ['test_vit', 'test_efficientnet', 'test_byobnet', 'test_convnext', 'mobilenetv4_conv_small', 'regnetx_002', 'densenet121', 'repvgg_a0', 'ghostnet_050', 'deit_tiny_patch16_224', 'edgenext_xx_small', 'fastvit_t8', 'mobilevit_xxs']
+OTHERS = ['test_vit', 'test_efficientnet', 'test_byobnet', 'test_convnext', 'mobilenetv4_conv_small', 'regnetx_002', 'densenet121',
+          'repvgg_a0', 'ghostnet_050', 'deit_tiny_patch16_224', 'edgenext_xx_small', 'fastvit_t8', 'mobilevit_xxs']
 
 
 @pytest.mark.parametrize('arch', FAMILIES+OTHERS)

@@ -8,8 +8,10 @@ PHOTOS = SHARED/'data'/'catdog-2k'/'valid'
 
 @pytest.fixture(scope='module', params=['drawn', 'real'])
 def files(request, pets):
-    if request.param == 'real' and not PHOTOS.is_dir(): pytest.skip('the photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)')
-    return sorted((PHOTOS if request.param == 'real' else pets).rglob('*.jpg'))[::5][:24]
+    folder = PHOTOS if request.param == 'real' else pets
+    absent = 'the photos of catdog-2k are not beside this checkout (../shared/data/catdog-2k)'
+    if request.param == 'real' and not PHOTOS.is_dir(): pytest.skip(absent)
+    return sorted(folder.rglob('*.jpg'))[::5][:24]
 
 
 @pytest.mark.parametrize('arch, size', [('resnet18', 128), ('tf_efficientnet_lite0', 224), ('convnext_tiny', 96), ('vgg11_bn', 160)])

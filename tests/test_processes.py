@@ -1,4 +1,4 @@
-"""Several processes train as one: the gradient of a step is that of the whole batch, no photo is counted twice, and none of them stays behind."""
+"""Several processes train as one: the gradient of a step is that of the whole batch, no photo is counted twice, and none stays behind."""
 import json
 import signal
 import subprocess
@@ -10,6 +10,9 @@ from conftest import BIN, TINY, catdog, options, run, take_interrupts
 
 # Batch norms of a share see other statistics than those of the batch, so the comparisons are on a network without
 SETTINGS = {**TINY, 'arch': 'test_convnext', 'epochs': 2, 'optimizer': 'sgd', 'lr': .05}
+
+WRITTEN = ['history.csv', 'model.onnx', 'model.safetensors', 'photos.parquet', 'predictions.parquet', 'run.json', 'train.ipynb',
+           'valid_predictions.parquet']
 
 GRADIENTS = """
 import sys, torch
@@ -27,9 +30,12 @@ class Keep(Callback):
         raise CancelFitException
 
 data, out = sys.argv[1:]
-config = make_config(arch='test_convnext', data=data, weights='none', image_size=48, epochs=1, batch_size=16, precision='fp32', runs=out+'.runs')
+config = make_config(arch='test_convnext', data=data, weights='none', image_size=48, epochs=1, batch_size=16,
+                     precision='fp32', runs=out+'.runs')
 training = prepare(config, make_catalogue(config.data), progress=False)
-with training.learner.no_bar(), training.learner.no_logging(): training.learner.fit(1, cbs=[Keep()]+([ShareBatches(training.dls.device)] if world_size() > 1 else []))
+callbacks = [Keep()]
+if world_size() > 1: callbacks.append(ShareBatches(training.dls.device))
+with training.learner.no_bar(), training.learner.no_logging(): training.learner.fit(1, cbs=callbacks)
 """
 
 
@@ -37,7 +43,8 @@ def test_gradient_of_a_step_is_that_of_the_whole_batch(tmp_path, pets):
     import torch
     (tmp_path/'step.py').write_text(GRADIENTS)
     alone = run(sys.executable, tmp_path/'step.py', pets, tmp_path/'one.pt')
-    together = run(sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', tmp_path/'step.py', pets, tmp_path/'two.pt')
+    launch = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
+    together = run(sys.executable, *launch, tmp_path/'step.py', pets, tmp_path/'two.pt')
     assert alone.returncode == together.returncode == 0, alone.stderr+together.stderr
     one, two = (torch.load(tmp_path/f'{n}.pt', weights_only=True) for n in ('one', 'two'))
     assert one.keys() == two.keys() and max(g.abs().max() for g in one.values()) > 1e-3
@@ -53,14 +60,15 @@ def test_two_processes_train_as_one(tmp_path, pets):
         [folder] = (tmp_path/str(processes)).iterdir()
         runs.append(json.loads((folder/'run.json').read_text()))
         histories.append(pd.read_csv(folder/'history.csv'))
-        assert sorted(p.name for p in folder.iterdir()) == ['history.csv', 'model.onnx', 'model.safetensors', 'photos.parquet', 'predictions.parquet', 'run.json', 'train.ipynb', 'valid_predictions.parquet']
+        assert sorted(p.name for p in folder.iterdir()) == WRITTEN
     pd.testing.assert_frame_equal(*histories, rtol=1e-4)
     assert [r['metrics']['photos'] for r in runs] == [12, 12] and runs[0]['metrics']['accuracy'] == runs[1]['metrics']['accuracy']
 
 
 def test_workers_end_with_the_command(tmp_path, pets):
     settings = {**SETTINGS, 'epochs': 5000, 'data': pets, 'runs': tmp_path/'runs', 'processes': 2}
-    command = subprocess.Popen([str(x) for x in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
+    words = [str(x) for x in (BIN/'catdog', 'train', *options(settings))]
+    command = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
     for line in command.stderr:
         if 'epoch 2/5000' in line: break
     family = psutil.Process(command.pid).children(recursive=True)

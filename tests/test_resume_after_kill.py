@@ -51,7 +51,9 @@ def killed(tmp_path_factory, pets, unbroken):
     return folder
 
 
-def files(folder): return {name: open(f'{folder}/{name}', 'rb').read() for name in ('history.csv', 'model.safetensors', 'predictions.parquet')}
+def files(folder):
+    names = ('history.csv', 'model.safetensors', 'predictions.parquet')
+    return {name: open(f'{folder}/{name}', 'rb').read() for name in names}
 
 
 def test_killed_run_ends_as_the_unbroken_one(tmp_path, pets, unbroken, killed):

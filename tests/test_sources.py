@@ -1,4 +1,5 @@
-"""Photos from elsewhere arrive whole and checked or not at all: servers that break off, wrong checksums, missing members, buckets, the Hub's format."""
+"""Photos from elsewhere arrive whole and checked or not at all: servers that break off, wrong checksums, missing members, buckets,
+the Hub's format."""
 import hashlib
 import http.server
 import os
@@ -88,13 +89,16 @@ def test_download_gives_up_and_keeps_what_arrived(host, tmp_path):
 @pytest.mark.parametrize('wrong', ['size', 'sha256'])
 def test_what_is_not_the_file_is_removed(host, tmp_path, wrong):
     host.files['a.bin'] = b'x'*1000
-    with pytest.raises(DataError, match='not'): download(f'{host.url}/a.bin', tmp_path/'a.bin', progress=False, **{'size': dict(size=999), 'sha256': dict(sha256='0'*64)}[wrong])
+    expected = {'size': 999, 'sha256': '0'*64}[wrong]
+    with pytest.raises(DataError, match='not'): download(f'{host.url}/a.bin', tmp_path/'a.bin', progress=False, **{wrong: expected})
     assert not (tmp_path/'a.bin').exists()
 
 
 def published(host, archive, **changes):
     host.files['pets.zip'] = archive
-    return Published(**{**dict(url=f'{host.url}/pets.zip', size=len(archive), sha256=hashlib.sha256(archive).hexdigest(), folder='PetImages', counts={'Cat': 30, 'Dog': 30}), **changes})
+    fields = dict(url=f'{host.url}/pets.zip', size=len(archive), sha256=hashlib.sha256(archive).hexdigest(), folder='PetImages',
+                  counts={'Cat': 30, 'Dog': 30})
+    return Published(**{**fields, **changes})
 
 
 def test_published_data_set(host, archive, cache, monkeypatch):
@@ -109,7 +113,8 @@ def test_published_data_set(host, archive, cache, monkeypatch):
 
 
 def test_missing_members_are_counted(host, archive, cache):
-    with pytest.raises(DataError, match='should hold 31 files in Dog, but 30'): fetch_published('microsoft', published(host, archive, counts={'Cat': 30, 'Dog': 31}), False)
+    more = published(host, archive, counts={'Cat': 30, 'Dog': 31})
+    with pytest.raises(DataError, match='should hold 31 files in Dog, but 30'): fetch_published('microsoft', more, False)
     assert not list((cache/'sources').iterdir()) and not list((cache/'downloads').iterdir())
 
 
@@ -121,15 +126,19 @@ def test_damaged_archive(host, archive, cache):
 
 
 def test_host_out_of_reach_names_other_ways(host, archive, cache):
-    with pytest.raises(OSError, match="dogscats.*kaggle.*huggingface:microsoft/cats_vs_dogs.*sample"): fetch_published('microsoft', published(host, archive, url=f'{host.url}/gone.zip'), False)
+    gone = published(host, archive, url=f'{host.url}/gone.zip')
+    others = 'dogscats.*kaggle.*huggingface:microsoft/cats_vs_dogs.*sample'
+    with pytest.raises(OSError, match=others): fetch_published('microsoft', gone, False)
 
 
 def test_known_data_sets_are_those_published():
     "Sizes, counts and the checksum as their publishers give them"
-    assert PUBLISHED['dogscats'].size == 839_285_364 and sum(PUBLISHED['dogscats'].counts.values()) == 25_000
-    assert PUBLISHED['microsoft'].size == 824_887_076 and PUBLISHED['microsoft'].sha256.startswith('b7974bd0') and sum(PUBLISHED['microsoft'].counts.values()) == 25_000
+    dogscats, microsoft = PUBLISHED['dogscats'], PUBLISHED['microsoft']
+    assert dogscats.size == 839_285_364 and sum(dogscats.counts.values()) == 25_000
+    assert microsoft.size == 824_887_076 and sum(microsoft.counts.values()) == 25_000
+    assert microsoft.sha256.startswith('b7974bd0')
     from fastai.data.external import URLs
-    assert PUBLISHED['dogscats'].url == URLs.DOGS
+    assert dogscats.url == URLs.DOGS
 
 
 def test_archive_by_url_with_a_checksum(host, archive, cache):
@@ -163,7 +172,8 @@ def test_huggingface_data_set(pets, cache, tmp_path):
     "A data set in the Hub's own format, on this disk"
     from datasets import ClassLabel, Dataset, Features, Image
     paths = sorted(pets.rglob('*.jpg'))
-    table = Dataset.from_dict(dict(image=[str(p) for p in paths], labels=[int(p.parent.name == 'dog') for p in paths]), Features(image=Image(), labels=ClassLabel(names=['cat', 'dog'])))
+    columns = dict(image=[str(p) for p in paths], labels=[int(p.parent.name == 'dog') for p in paths])
+    table = Dataset.from_dict(columns, Features(image=Image(), labels=ClassLabel(names=['cat', 'dog'])))
     (tmp_path/'hub').mkdir()
     table.map(lambda row: row).to_parquet(tmp_path/'hub'/'train.parquet')
     photos = find_photos(f'huggingface:{tmp_path/"hub"}')
@@ -222,15 +232,19 @@ LAYOUTS = {   # Files, classes by side, and what must be said
     'only train': (pictures('train/cat', 'train/dog'), {'': 'cat dog'}, ['only train/ is there']),
     'train and a flat test': (pictures('train/cat', 'train/dog', 'test'), {'': 'cat dog'}, ['test/ (2 files)', 'drawn from it']),
     'dev': (pictures('train/cat', 'train/dog', 'dev/cat', 'dev/dog'), {'train': 'cat dog', 'valid': 'cat dog'}, []),
-    'Training and Evaluation': (pictures('Training/cat', 'Training/dog', 'Evaluation/cat', 'Evaluation/dog'), {'train': 'cat dog', 'test': 'cat dog'}, []),
+    'Training and Evaluation': (pictures('Training/cat', 'Training/dog', 'Evaluation/cat', 'Evaluation/dog'),
+                               {'train': 'cat dog', 'test': 'cat dog'}, []),
     'seg_train in seg_train': (pictures(*[f'seg_{side}/seg_{side}/{label}' for side in ('train', 'test') for label in ('sea', 'wood')]),
                                {'train': 'sea wood', 'test': 'sea wood'}, []),
     'results beside classes': ([*pictures('cat', 'dog', 'runs/one/cat'), 'runs/one/run.json', 'card/card.html', 'report/report.html'],
                                {'': 'cat dog'}, ['3 folders of results', 'runs/', 'card/', 'report/']),
-    'a folder without a photo': ([*pictures('cat', 'dog'), 'notes/todo.txt'], {'': 'cat dog'}, ['1 folder without a photo', 'notes/ (1 file)']),
+    'a folder without a photo': ([*pictures('cat', 'dog'), 'notes/todo.txt'],
+                               {'': 'cat dog'}, ['1 folder without a photo', 'notes/ (1 file)']),
     'photos beside classes': ([*pictures('cat', 'dog'), 'loose.png'], {'': 'cat dog'}, ['1 photo beside the class folders', 'loose.png']),
-    'folds': (pictures('fold1/cat', 'fold1/dog', 'fold2/cat', 'fold2/dog'), {'': 'cat dog'}, ['fold1/ and fold2/', 'these are the classes']),
-    'images and masks': (pictures('covid/images', 'covid/masks', 'normal/images', 'normal/masks'), {'': 'covid normal'}, ['images is read, not masks']),
+    'folds': (pictures('fold1/cat', 'fold1/dog', 'fold2/cat', 'fold2/dog'),
+                               {'': 'cat dog'}, ['fold1/ and fold2/', 'these are the classes']),
+    'images and masks': (pictures('covid/images', 'covid/masks', 'normal/images', 'normal/masks'),
+                               {'': 'covid normal'}, ['images is read, not masks']),
     'one folder around': (pictures('PetImages/Cat', 'PetImages/Dog'), {'': 'Cat Dog'}, []),
     'names of letters': (pictures('a', 'A'), {'': 'A a'}, ['differ by capitals only']),
     'a class called report': (pictures('report', 'card'), {'': 'card report'}, []),

@@ -23,7 +23,9 @@ def photos(n, seed, groups=None):
     "A random table: labels in unequal shares, groups of any size"
     rng = np.random.default_rng(seed)
     sha = [f'{x:016x}' for x in rng.integers(0, 2**63, n)]
-    return pd.DataFrame(dict(label=rng.choice(['cat', 'dog', 'fox'], n, p=[.5, .3, .2]), sha256=sha, group=rng.integers(0, groups, n).astype(str) if groups else sha, split=''))
+    label = rng.choice(['cat', 'dog', 'fox'], n, p=[.5, .3, .2])
+    group = rng.integers(0, groups, n).astype(str) if groups else sha
+    return pd.DataFrame(dict(label=label, sha256=sha, group=group, split=''))
 
 
 @pytest.mark.parametrize('seed', range(6))
@@ -82,7 +84,8 @@ def draw_xray(seed):
     draw.rectangle((105, 16, 119, 210), fill=185)
     for rib in range(7): draw.arc((26, 48+18*rib, 200, 84+18*rib), 200, 340, fill=120, width=3)
     draw.ellipse(tuple(heart+(110, 114, 162, 188)), fill=165)
-    for x, y, side in rng.uniform((50, 50, 4), (170, 160, 14), (rng.integers(0, 5), 3)): draw.ellipse((x-side, y-side, x+side, y+side), fill=110)
+    spots = rng.uniform((50, 50, 4), (170, 160, 14), (rng.integers(0, 5), 3))
+    for x, y, side in spots: draw.ellipse((x-side, y-side, x+side, y+side), fill=110)
     noisy = np.asarray(image.filter(ImageFilter.GaussianBlur(2)))+rng.normal(0, 4, (224, 224))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert('RGB')
 
@@ -265,7 +268,8 @@ def test_a_leak_in_a_given_split_is_named_and_left(pets, tmp_path):
         for side, numbers in (('train', range(0, 20)), ('test', range(20, 30))):
             (tmp_path/'pets'/side/label).mkdir(parents=True)
             for i in numbers: (tmp_path/'pets'/side/label/f'{i}.jpg').write_bytes((pets/label/f'{label}.{i}.jpg').read_bytes())
-    with Image.open(pets/'cat'/'cat.0.jpg') as image: image.resize((image.width*2//3, image.height*2//3)).save(tmp_path/'pets'/'test'/'cat'/'again.png')
+    with Image.open(pets/'cat'/'cat.0.jpg') as image: smaller = image.resize((image.width*2//3, image.height*2//3))
+    smaller.save(tmp_path/'pets'/'test'/'cat'/'again.png')
     catalogue = make_catalogue(tmp_path/'pets')
     assert catalogue[catalogue.leak].path.map(lambda p: p.name).tolist() == ['again.png'] and (catalogue.split == 'test').sum() == 21
     done = catdog('audit', tmp_path/'pets')

@@ -25,7 +25,9 @@ def test_online_without_an_account_goes_offline(tmp_path, pets):
     environment = {**os.environ, 'HOME': str(tmp_path), 'WANDB_BASE_URL': 'http://127.0.0.1:9'}
     done = catdog('train', *options({**TINY, 'data': pets, 'runs': tmp_path/'runs', 'wandb': 'online'}), env=environment)
     assert done.returncode == 0, done.stderr
-    assert list((tmp_path/'runs').glob('*/wandb/offline-run-*')) and json.loads(next((tmp_path/'runs').glob('*/run.json')).read_text())['status'] == 'finished'
+    assert list((tmp_path/'runs').glob('*/wandb/offline-run-*'))
+    record = next((tmp_path/'runs').glob('*/run.json'))
+    assert json.loads(record.read_text())['status'] == 'finished'
 
 
 def test_disabled_does_not_import_it(tmp_path, pets):
@@ -50,7 +52,8 @@ def server(tmp_path):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     log = open(tmp_path/'server.log', 'w')
-    process = subprocess.Popen([BIN/'openwandb', 'serve', '--host', '127.0.0.1', '--port', str(port), '--data-dir', tmp_path/'server'], stdout=log, stderr=log)
+    command = [BIN/'openwandb', 'serve', '--host', '127.0.0.1', '--port', str(port), '--data-dir', tmp_path/'server']
+    process = subprocess.Popen(command, stdout=log, stderr=log)
     address, end = f'http://127.0.0.1:{port}', time.monotonic()+60
     while True:
         try: urllib.request.urlopen(address+'/api/v1/viewer', timeout=5)
@@ -93,7 +96,8 @@ def test_server_that_dies_does_not_end_the_training(tmp_path, pets, server):
     process, address = server
     environment = {**os.environ, 'WANDB_BASE_URL': address, 'WANDB_API_KEY': KEY}
     settings = {**TINY, 'epochs': 40, 'data': pets, 'runs': tmp_path/'runs', 'wandb': 'online'}
-    command = subprocess.Popen([str(x) for x in (BIN/'catdog', 'train', *options(settings))], stderr=subprocess.PIPE, text=True, env=environment)
+    words = [str(x) for x in (BIN/'catdog', 'train', *options(settings))]
+    command = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
     for line in command.stderr:
         if 'epoch 3/40' in line: process.kill()
     assert command.wait(timeout=300) == 0

@@ -31,7 +31,8 @@ def test_papermill_trains_what_was_asked(tmp_path, pets, where):
 
 
 def test_progress_reaches_papermills_own_stderr(tmp_path, pets):
-    done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters({**TINY, 'epochs': 2, 'data': pets, 'runs': tmp_path/'runs'}))
+    settings = {**TINY, 'epochs': 2, 'data': pets, 'runs': tmp_path/'runs'}
+    done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters(settings))
     assert 'epoch 1/2' in done.stderr and 'epoch 2/2' in done.stderr and 'accuracy' in done.stderr
 
 
@@ -39,5 +40,6 @@ def test_papermill_compares(tmp_path, runs):
     done = run(BIN/'papermill', ROOT/'nbs'/'compare.ipynb', tmp_path/'out.ipynb', '-p', 'runs', runs, '-p', 'out', tmp_path/'report')
     assert done.returncode == 0, done.stderr
     written = {p.name for p in (tmp_path/'report').iterdir()}
-    assert written >= {'report.html', 'comparison.md', 'choice.json', *(f'{name}.{kind}' for name in ('comparison', 'runs', 'pairs') for kind in ('csv', 'parquet'))}
+    tables = [f'{name}.{kind}' for name in ('comparison', 'runs', 'pairs') for kind in ('csv', 'parquet')]
+    assert written >= {'report.html', 'comparison.md', 'choice.json', *tables}
     assert set(pd.read_csv(tmp_path/'report'/'runs.csv').arch) == {'test_resnet', 'baseline'}

@@ -189,7 +189,7 @@ def make_catalogue(
     progress:bool=False,         # Show progress bars
     group:str|None=None,         # Pattern on names for what belongs together, as `name_groups` takes it
     near_copies:bool=True,       # Keep near-copies on one side; the same content always is
-    folds:int|None=None,         # Parts of all photos, those of a given test set too, of which one is the test; None keeps or draws one test set
+    folds:int|None=None,         # Parts of all photos, a given test set's too, of which one is the test; None keeps or draws one test set
     fold:int=0                   # Which part is the test
 )->pd.DataFrame:                 # Columns `CATALOGUE`; split is '' where skipped and 'unused' beyond `train_photos`
     "One row a photo: what it is, what it is a copy of, and which side of the split it is on."
@@ -321,7 +321,8 @@ def catalogue_for(
     progress:bool=False      # Show progress bars
 )->pd.DataFrame:             # As `make_catalogue` makes it
     "The catalogue of a run's settings."
-    fields = ('data', 'valid_fraction', 'test_fraction', 'split_seed', 'review', 'train_photos', 'seed', 'group', 'near_copies', 'folds', 'fold')
+    fields = ('data', 'valid_fraction', 'test_fraction', 'split_seed', 'review', 'train_photos', 'seed', 'group', 'near_copies',
+              'folds', 'fold')
     return make_catalogue(progress=progress, **{name: getattr(config, name) for name in fields})
 
 # %% ../../nbs/15_photos.catalogue.ipynb #d95bf797

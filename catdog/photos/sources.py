@@ -607,7 +607,7 @@ def find_photos(
     progress:bool=False,     # Show progress bars while something is fetched
     group:str|None=None,     # Pattern on names for what belongs together, as `name_groups` takes it
     least_classes:int=2      # Fewer are refused
-)->pd.DataFrame:             # Columns path, label, split ('' where none is given), and belongs where there are groups; `attrs`: passed_over, said
+)->pd.DataFrame:             # Columns path, label, split ('' where not given), belongs where there are groups; `attrs`: passed_over, said
     "The photos of a source and their labels. DataError where there is nothing to learn from."
     place = find_source(data, progress)
     if '{label}' in place.name: photos = read_by_pattern(place.parent, place.name)
