@@ -38,7 +38,7 @@ def keep_to_itself(site):
     "Take out what a theme fetches from other hosts: its web fonts; the system's take their place"
     for style in site.rglob('*.css'):
         text = style.read_text(encoding='utf-8')
-        alone = re.sub(r'@import\s+(url\()?["\']?https?://[^;]+;', '', text)
+        alone = re.sub(r'@import\s+(?:url\([^)]*\)|"[^"]*"|\'[^\']*\')\s*;', '', text)
         if alone != text: style.write_text(alone, encoding='utf-8')
 
 
