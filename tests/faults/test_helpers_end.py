@@ -16,11 +16,11 @@ pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='signals are POS
 
 
 def test_a_killed_worker_loses_no_photo(pets):
-    paths, done = sorted(pets.rglob('*.jpg'))*12, threading.Event()
+    paths, done = sorted(pets.rglob('*.jpg'))*40, threading.Event()   # enough to take seconds
     kills = []
     def kill():
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
-            if done.wait(.7): return
+            if done.wait(.3): return
             for child in psutil.Process().children():
                 if '_serve' not in ' '.join(child.cmdline()): continue
                 child.send_signal(number)
