@@ -187,6 +187,7 @@ def check_resident_photos(device):
     if apart > 2: raise ArithmeticError(f'pixels differ by {apart:.0f} of 255')
     return f'pixels differ by at most {apart:.0f} of 255'
 
+# %% ../nbs/58_doctor.ipynb #c4af2854
 def check_out_of_memory(device):
     "A training whose batch does not fit"
     with _drawn_photos() as folder:
@@ -198,16 +199,22 @@ def check_out_of_memory(device):
         found = run.record.resolved
     return f"a batch of 8 that does not fit became one of {found['batch_size']}, and {found['accumulate']} batches a step"
 
+# %% ../nbs/58_doctor.ipynb #f555beab
+def _compare_processes(folder, kind, arch):
+    "How far a training in two processes ends from one in one"
+    settings = dict(arch=arch, optimizer='sgd', lr=.01)
+    alone, together = (_train(_ready(folder, f'{arch}{n}', kind, processes=n, **settings))[0] for n in (1, 2))
+    return f'{arch} {_compare(together, alone, 1e-2, f"{arch} in two processes")}'
+
 def check_processes(device):
     "A training in two processes against one"
     if device.type == 'mps': raise NotHereError('processes cannot share this device')
     if device.type == 'cuda' and torch.cuda.device_count() < 2: device = torch.device('cpu')   # gloo then
     kind = device.type
     with _drawn_photos() as folder:
-        settings = dict(optimizer='sgd', lr=.01)
-        alone, together = (_train(_ready(folder, str(n), kind, processes=n, **settings))[0] for n in (1, 2))
+        found = [_compare_processes(folder, kind, arch) for arch in ('test_convnext', 'test_resnet')]   # layer norms, batch norms
     talk = 'NCCL' if kind == 'cuda' else 'gloo'
-    return f'two over {talk}, {_compare(together, alone, 1e-2, "a training in two processes")} from one'
+    return f'two over {talk}, {listing(found)} from one'
 
 # %% ../nbs/58_doctor.ipynb #55cdec01
 _FAMILIES = ('test_resnet', 'test_efficientnet', 'test_mambaout', 'test_vit', 'regnety_002', 'mobilenetv3_small_050')
