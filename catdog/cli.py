@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
 
+from .errors import explain_missing
 from .words import listing, percent, plural
 
 # %% ../nbs/60_cli.ipynb #8b7ca21d
@@ -444,7 +445,7 @@ def _row_printer(classes, as_json, as_csv, least):
 def predict(
     run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
     images:Annotated[list[str], typer.Argument(
-        help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
+        help="Photos, folders of photos, patterns ('in/**/*.jpg'), addresses (http, s3, gs), or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
     as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
     precision:Annotated[Optional[float], typer.Option(
@@ -510,6 +511,11 @@ def _is_train(line):
 def main():
     "The entry point of the `catdog` command."
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
-    if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()
-    app.command(name='train', epilog=f'{_TRAIN_EXAMPLES}\n\n{_RECIPES}')(train)
-    app(prog_name='catdog')
+    try:
+        if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()
+        app.command(name='train', epilog=f'{_TRAIN_EXAMPLES}\n\n{_RECIPES}')(train)
+        app(prog_name='catdog')
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith('catdog'): raise
+        _say(f'catdog: {explain_missing(error.name)}')
+        sys.exit(2)
