@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'serve', 'doctor', 'main']
+           'export', 'predict', 'serve', 'page', 'drift', 'doctor', 'main']
 
 # %% ../nbs/60_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -478,11 +478,45 @@ def serve(
     megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
     seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
     batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+    log:Annotated[Optional[Path], typer.Option(
+        help='File for what each photo looked like, in numbers, and its answer; never the photo. `catdog drift` reads it.')]=None,
 ):
     "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
     with _plain_errors():
         from catdog.deploy.serve import Limits, serve as run_server
-        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
+        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log)
+
+# %% ../nbs/60_cli.ipynb #c7944152
+@app.command()
+def page(
+    model:Annotated[Path, typer.Argument(help="A run's folder, or an exported model.onnx.")],
+    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: index.html, the model, and onnxruntime for browsers.')],
+    runtime:Annotated[Optional[Path], typer.Option(
+        help='onnxruntime-web as a file, where npm cannot be reached.', show_default=False)]=None,
+):
+    "Write a page that labels photos in the browser, without a server: any web server can give it out."
+    with _plain_errors():
+        from catdog.deploy.page import write_page
+        typer.echo(write_page(model, out, runtime))
+        _say(f'try it: python -m http.server --bind 127.0.0.1 --directory {out} 8000')
+
+@app.command()
+def drift(
+    log:Annotated[Path, typer.Argument(help='What `catdog serve --log` wrote.')],
+    run:Annotated[Path, typer.Argument(help="The run's folder.")],
+    data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
+    false_alarms:Annotated[float, typer.Option(min=1e-3, max=.5, help='Share of tests that may fire where nothing changed.')]=.01,
+    as_json:Annotated[bool, typer.Option('--json', help='The finding as JSON.')]=False,
+):
+    "Do the photos that came in look like those the run learned from? Exit status 1 if not."
+    from dataclasses import asdict
+    with _plain_errors():
+        from catdog.deploy.drift import judge_drift, read_log
+        from catdog.evaluation.formats import looks_of_run
+        from catdog.training.run import Run
+        found = judge_drift(read_log(log), looks_of_run(Run(run), data), false_alarms)
+    typer.echo(json.dumps({**asdict(found), 'found': found.found}) if as_json else found)
+    if found.found: raise typer.Exit(1)
 
 # %% ../nbs/60_cli.ipynb #13b7aa4c
 @app.command()
