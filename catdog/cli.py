@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'serve', 'page', 'drift', 'doctor', 'main']
+           'export', 'predict', 'serve', 'push', 'page', 'drift', 'doctor', 'main']
 
 # %% ../nbs/60_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -485,6 +485,21 @@ def serve(
     with _plain_errors():
         from catdog.deploy.serve import Limits, serve as run_server
         run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log)
+
+# %% ../nbs/60_cli.ipynb #1553fadb
+@app.command()
+def push(
+    run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    repo:Annotated[str, typer.Argument(metavar='OWNER/NAME', help='The repository on the Hugging Face Hub; made if it is not there.')],
+    extra:Annotated[Optional[Path], typer.Option(
+        '--with', help='Folder to send along, such as one of `catdog export`; refused where it holds a photo.')]=None,
+    private:Annotated[bool, typer.Option('--private', help='Make a new repository a private one.')]=False,
+):
+    "Put a run on the Hugging Face Hub, so that timm.create_model('hf-hub:OWNER/NAME') loads it. HF_TOKEN is the key."
+    with _plain_errors():
+        from catdog.evaluation.share import push_run
+        from catdog.training.run import Run
+        typer.echo(push_run(Run(run), repo, extra, private))
 
 # %% ../nbs/60_cli.ipynb #c7944152
 @app.command()

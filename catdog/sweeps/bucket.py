@@ -123,7 +123,7 @@ def drop_unfinished(
     "Remove the state of a run that needs none any more."
     with _told_plainly(url):
         files, place = _unfinished(url, name)
-        if files.exists(place): files.rm_file(place)
+        if files.exists(place): files.rm(place)
 
 # %% ../../nbs/45_sweeps.bucket.ipynb #c9ea51c3
 def _is_current(local, size, record_is_new): return local.is_file() and local.stat().st_size == size and not record_is_new
