@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'serve', 'doctor', 'main']
+           'export', 'predict', 'serve', 'push', 'page', 'drift', 'doctor', 'main']
 
 # %% ../nbs/60_cli.ipynb #8157918b
 import inspect, json, os, shutil, sys, textwrap
@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
 
+from .errors import explain_missing
 from .words import listing, percent, plural
 
 # %% ../nbs/60_cli.ipynb #8b7ca21d
@@ -444,7 +445,7 @@ def _row_printer(classes, as_json, as_csv, least):
 def predict(
     run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
     images:Annotated[list[str], typer.Argument(
-        help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
+        help="Photos, folders of photos, patterns ('in/**/*.jpg'), addresses (http, s3, gs), or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
     as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
     precision:Annotated[Optional[float], typer.Option(
@@ -477,11 +478,60 @@ def serve(
     megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
     seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
     batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+    log:Annotated[Optional[Path], typer.Option(
+        help='File for what each photo looked like, in numbers, and its answer; never the photo. `catdog drift` reads it.')]=None,
 ):
     "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
     with _plain_errors():
         from catdog.deploy.serve import Limits, serve as run_server
-        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
+        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log)
+
+# %% ../nbs/60_cli.ipynb #1553fadb
+@app.command()
+def push(
+    run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    repo:Annotated[str, typer.Argument(metavar='OWNER/NAME', help='The repository on the Hugging Face Hub; made if it is not there.')],
+    extra:Annotated[Optional[Path], typer.Option(
+        '--with', help='Folder to send along, such as one of `catdog export`; refused where it holds a photo.')]=None,
+    private:Annotated[bool, typer.Option('--private', help='Make a new repository a private one.')]=False,
+):
+    "Put a run on the Hugging Face Hub, so that timm.create_model('hf-hub:OWNER/NAME') loads it. HF_TOKEN is the key."
+    with _plain_errors():
+        from catdog.evaluation.share import push_run
+        from catdog.training.run import Run
+        typer.echo(push_run(Run(run), repo, extra, private))
+
+# %% ../nbs/60_cli.ipynb #c7944152
+@app.command()
+def page(
+    model:Annotated[Path, typer.Argument(help="A run's folder, or an exported model.onnx.")],
+    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: index.html, the model, and onnxruntime for browsers.')],
+    runtime:Annotated[Optional[Path], typer.Option(
+        help='onnxruntime-web as a file, where npm cannot be reached.', show_default=False)]=None,
+):
+    "Write a page that labels photos in the browser, without a server: any web server can give it out."
+    with _plain_errors():
+        from catdog.deploy.page import write_page
+        typer.echo(write_page(model, out, runtime))
+        _say(f'try it: python -m http.server --bind 127.0.0.1 --directory {out} 8000')
+
+@app.command()
+def drift(
+    log:Annotated[Path, typer.Argument(help='What `catdog serve --log` wrote.')],
+    run:Annotated[Path, typer.Argument(help="The run's folder.")],
+    data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
+    false_alarms:Annotated[float, typer.Option(min=1e-3, max=.5, help='Share of tests that may fire where nothing changed.')]=.01,
+    as_json:Annotated[bool, typer.Option('--json', help='The finding as JSON.')]=False,
+):
+    "Do the photos that came in look like those the run learned from? Exit status 1 if not."
+    from dataclasses import asdict
+    with _plain_errors():
+        from catdog.deploy.drift import judge_drift, read_log
+        from catdog.evaluation.formats import looks_of_run
+        from catdog.training.run import Run
+        found = judge_drift(read_log(log), looks_of_run(Run(run), data), false_alarms)
+    typer.echo(json.dumps({**asdict(found), 'found': found.found}) if as_json else found)
+    if found.found: raise typer.Exit(1)
 
 # %% ../nbs/60_cli.ipynb #13b7aa4c
 @app.command()
@@ -510,6 +560,11 @@ def _is_train(line):
 def main():
     "The entry point of the `catdog` command."
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
-    if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()
-    app.command(name='train', epilog=f'{_TRAIN_EXAMPLES}\n\n{_RECIPES}')(train)
-    app(prog_name='catdog')
+    try:
+        if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()
+        app.command(name='train', epilog=f'{_TRAIN_EXAMPLES}\n\n{_RECIPES}')(train)
+        app(prog_name='catdog')
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith('catdog'): raise
+        _say(f'catdog: {explain_missing(error.name)}')
+        sys.exit(2)

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from ..files import cache_folder, public_address, write_atomically
 from ..training.config import RunConfig
 from ..training.run import Run, find_run, run_name
-from .bucket import is_bucket, upload_run
+from .bucket import BucketError, drop_unfinished, fetch_unfinished, is_bucket, send_unfinished, upload_run
 
 # %% ../../nbs/46_sweeps.job.ipynb #040f83df
 def find_notebook(
@@ -223,6 +223,18 @@ def last_line(
     lines = _ESCAPES.sub('', Path(log).read_text(errors='replace')).splitlines() if Path(log).exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), '')
 
+# %% ../../nbs/46_sweeps.job.ipynb #d424b272
+def _send_state(plan, folder, sent):
+    "Send a run's state to the bucket if it is newer than the one sent; the time of its writing"
+    state = folder/'checkpoint'/'state.safetensors'
+    if not plan.bucket or not state.is_file(): return sent
+    written = state.stat().st_mtime_ns
+    if written == sent: return sent
+    try: send_unfinished(folder, plan.bucket)
+    except BucketError as error:
+        with open(folder/'train.log', 'a') as log: log.write(f'catdog: {error}\n')
+    return written
+
 # %% ../../nbs/46_sweeps.job.ipynb #07f7d5c8
 def _start(config, plan, folder, gpu):
     "Start papermill with a log; the log's first line is the command, to be copied"
@@ -238,12 +250,15 @@ def _start(config, plan, folder, gpu):
 
 def _train(config, plan, folder, gpu):
     "Run papermill until it ends or the sweep is stopped; the state it ended in, and why"
-    process = _start(config, plan, folder, gpu)
+    process, sent = _start(config, plan, folder, gpu), 0
     try:
-        while process.poll() is None and not plan.stopped: time.sleep(.25)
+        while process.poll() is None and not plan.stopped:
+            sent = _send_state(plan, folder, sent)
+            time.sleep(.25)
     except KeyboardInterrupt: plan.stop()
     finally:
         if unfinished := process.poll() is None: stop_process(process)
+        _send_state(plan, folder, sent)
     if Run(folder).finished and (unfinished or process.returncode == 0): return 'finished', ''   # the notebook alone may be missing
     return ('stopped', '') if unfinished else ('failed', last_line(folder/'train.log'))
 
@@ -265,6 +280,7 @@ def _close(plan, folder, gpu):
     write_state(plan, folder.name, accuracy=Run(folder).info['metrics'].get('accuracy'), note=_note(folder, gpu))
     if not plan.bucket: return
     upload_run(folder, plan.bucket)
+    drop_unfinished(folder.name, plan.bucket)
     shutil.rmtree(folder)
 
 def _job(config, plan, folder):
@@ -274,6 +290,7 @@ def _job(config, plan, folder):
         with _slot(plan) as slot:
             if slot is None: return 'stopped', ''
             folder.mkdir(parents=True, exist_ok=True)
+            if plan.bucket: fetch_unfinished(folder, plan.bucket)
             gpu = gpu_of_slot(plan, config, slot)
             state, error = _train(config, plan, folder, gpu)
             if state == 'stopped': _mark_interrupted(folder)
