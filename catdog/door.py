@@ -66,6 +66,11 @@ def _count_copies(copies):
     return f"copies: {len(copies):,} photos, in {' and '.join(kinds)}"
 
 # %% ../nbs/59_door.ipynb #d4bea048
+def _warn_of_shortcuts(audited):
+    "A line for each property of the files that tells the class without a look at what they show"
+    from catdog.photos.card import describe_shortcuts, find_shortcuts
+    return [f'shortcut: {text}; a network may learn that instead' for text in describe_shortcuts(find_shortcuts(audited))]
+
 def audit(
     data:str,                # A folder of class folders, or any other source, as `RunConfig.data`
     workers:int|None=None,   # Processes that decode; None takes one a core
@@ -79,7 +84,7 @@ def audit(
     found = find_photos(str(data), progress, group)
     audited = audit_photos(found, workers, progress=progress)
     summary = summarize_audit(audited, found.attrs['passed_over'])
-    return Audit(audited, f'{summary}\n{describe_duplicates(audited, near_copies)}')
+    return Audit(audited, '\n'.join([summary, describe_duplicates(audited, near_copies), *_warn_of_shortcuts(audited)]))
 
 # %% ../nbs/59_door.ipynb #54a084ab
 def _open_relay(folder, terminal):
