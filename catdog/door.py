@@ -146,6 +146,17 @@ def _remove_stub(out, made):
     if made and not any(out.parent.iterdir()): out.parent.rmdir()
 
 # %% ../nbs/59_door.ipynb #053dfc68
+@contextmanager
+def _added(variables):
+    "More variables for the processes that are started, until the `with` block ends"
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try: yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None: os.environ[name] = value
+
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
@@ -154,14 +165,14 @@ def run_notebook(
     "Run a notebook through papermill. ValueError with its own message where it fails."
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from catdog.sweeps.job import find_notebook, papermill_path
+    from catdog.sweeps.job import find_notebook, kernel_environment, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
     made = not out.parent.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
     source, target = papermill_path(find_notebook(name)), papermill_path(out)
     try:
-        with relayed_progress(): papermill.execute_notebook(source, target, parameters, **options)
+        with relayed_progress(), _added(kernel_environment()): papermill.execute_notebook(source, target, parameters, **options)
     except DeadKernelError: raise KilledError(f'{KILLED} (the notebook up to there is {out})') from None
     except papermill.PapermillExecutionError as error:
         if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None

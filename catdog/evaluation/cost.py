@@ -143,7 +143,9 @@ def measure_throughput(
 # %% ../../nbs/39_evaluation.cost.ipynb #7edf1b0a
 _WORKER = """
 import sys, time, torch
+from catdog.machine import end_with
 from catdog.models.backbone import load_model
+end_with(int(sys.argv[3]))
 torch.set_num_threads(1)
 model, _, shape = load_model(sys.argv[1])
 x = torch.zeros(8, 3, shape.size, shape.size)
@@ -164,7 +166,7 @@ def process_throughput(
     seconds:float=3.
 )->float:                        # Photos a second of all together
     "Photos a second of several processes side by side."
-    command = [sys.executable, '-c', _WORKER, str(model_file), str(seconds)]
+    command = [sys.executable, '-c', _WORKER, str(model_file), str(seconds), str(os.getpid())]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     workers = [subprocess.Popen(command, text=True, **pipes) for _ in range(processes)]
     try:
@@ -266,7 +268,8 @@ _FRESH = """
 import json, sys
 import numpy as np, onnxruntime
 from PIL import Image
-from catdog.machine import peak_memory_mb
+from catdog.machine import end_with, peak_memory_mb
+end_with(int(sys.argv[5]))
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[2])
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=['CPUExecutionProvider'])
@@ -287,7 +290,7 @@ def artefact_memory_mb(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'photo.jpg'
         file.write_bytes(jpeg)
-        command = [sys.executable, '-c', _FRESH, str(path), str(torch.get_num_threads()), str(file), json.dumps(size)]
+        command = [sys.executable, '-c', _FRESH, str(path), str(torch.get_num_threads()), str(file), json.dumps(size), str(os.getpid())]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, 'ORT_DISABLE_TELEMETRY': '1'})
     return float(done.stdout) if done.returncode == 0 else math.nan
 
