@@ -940,6 +940,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'catdog.doctor._seen': ('doctor.html#_seen', 'catdog/doctor.py'),
                                'catdog.doctor._tiny': ('doctor.html#_tiny', 'catdog/doctor.py'),
                                'catdog.doctor._train': ('doctor.html#_train', 'catdog/doctor.py'),
+                               'catdog.doctor._without_progress': ('doctor.html#_without_progress', 'catdog/doctor.py'),
                                'catdog.doctor.check_bfloat16': ('doctor.html#check_bfloat16', 'catdog/doctor.py'),
                                'catdog.doctor.check_compile': ('doctor.html#check_compile', 'catdog/doctor.py'),
                                'catdog.doctor.check_device': ('doctor.html#check_device', 'catdog/doctor.py'),

@@ -8,8 +8,8 @@ __all__ = ['CHECKS', 'Finding', 'NotHereError', 'run_check', 'check_device', 'ch
            'check_processes', 'check_norms_of_several_processes', 'check_export', 'describe_machine', 'examine']
 
 # %% ../nbs/58_doctor.ipynb #8eb583d1
-import copy, os, tempfile, time, warnings
-from contextlib import contextmanager, suppress
+import copy, io, os, tempfile, time, warnings
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from .words import listing
-from .device import autocast, compile_model, describe_hardware, describe_versions, pick_device
+from .device import autocast, compile_model, describe_hardware, describe_versions, pick_device, training_arithmetic
 from .photos.sample import draw_sample
 from .photos.catalogue import catalogue_for
 from .batches.augment import resize_boxes
@@ -45,6 +45,16 @@ class Finding:
 class NotHereError(Exception):
     "What a check needs and this machine has not."
 
+@contextmanager
+def _without_progress():
+    "No lines of a training on the terminal"
+    before = os.environ.get('CATDOG_PROGRESS')
+    os.environ['CATDOG_PROGRESS'] = os.devnull
+    try: yield
+    finally:
+        del os.environ['CATDOG_PROGRESS']
+        if before is not None: os.environ['CATDOG_PROGRESS'] = before
+
 def run_check(
     check,                   # A function of a device; its name and its answer are shown
     device:torch.device
@@ -52,7 +62,7 @@ def run_check(
     "One check; whatever goes wrong in it is its finding."
     start, name = time.monotonic(), check.__name__.removeprefix('check_').replace('_', ' ')
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), _without_progress():
             warnings.simplefilter('ignore')
             state, said = 'ok', check(device)
     except NotHereError as error: state, said = 'not here', str(error)
@@ -86,7 +96,8 @@ def check_device(device):
     if device.type == 'cpu': raise NotHereError('only the processor')
     model, images = _tiny()
     expected = _gradients(model, images)
-    return f'{device}, {_compare(_gradients(model.to(device), images.to(device)), expected, 1e-3, "float32")} from the processor'
+    with training_arithmetic(device, deterministic=True): found = _gradients(model.to(device), images.to(device))   # no TF32
+    return f'{device}, {_compare(found, expected, 1e-3, "float32")} from the processor'
 
 # %% ../nbs/58_doctor.ipynb #e030f0d6
 def _check_precision(device, precision, bound):
@@ -110,7 +121,7 @@ def check_fused_step(device):
         optimizer = make_optimizer(optimizer_groups(model, 1e-3)).opt
         for group in optimizer.param_groups: group['fused'] = fused and group['fused']
         for _ in range(3):
-            _gradients(model, images)
+            with training_arithmetic(device, deterministic=True): _gradients(model, images)
             optimizer.step()
         weights.append([p.detach().cpu().double() for p in model.parameters()])
     return _compare(*weights, 1e-3, 'the fused step')+' from the plain one'
