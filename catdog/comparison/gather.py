@@ -69,6 +69,7 @@ def _take_apart(table):
     probabilities = np.column_stack([table[name].to_numpy().astype(float) for name in names])
     return *columns, probabilities, truth
 
+# %% ../../nbs/51_comparison.gather.ipynb #33cc8d5c
 @lru_cache(maxsize=8192)
 def _read_scores(path, changed):
     "`PhotoScores` of a predictions file; `changed` is when it was written"
