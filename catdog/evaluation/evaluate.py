@@ -122,7 +122,8 @@ def artefact_facts(
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #b9143d37
 def evaluate_run(
-    training:Training            # Trained by `fit`
+    training:Training,           # Trained by `fit`
+    known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
 )->Run:                          # Finished
     "Test a trained run once, measure its cost, and write both to its folder."
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
@@ -131,10 +132,10 @@ def evaluate_run(
         valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
-        costs = measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
+        costs = dict(known) if known else measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
         artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
         seconds = timings.get('train_seconds')
-        if costs['watts'] and seconds: timings['train_wh'] = costs['watts']*seconds/3600
+        if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
         metrics = {**quality(test), **trust_metrics(test, catalogue), 'temperature': calibrated['temperature']}
         subgroups = subgroup_accuracy(is_correct(test), photo_traits(photos, training.dls[2].dataset.photos))
         run.update(status='finished', metrics=metrics, cost=costs, artefact=artefact, timings=timings, calibration=calibrated,
