@@ -52,7 +52,9 @@ def fold_network(
 
 class _Batches:
     "Pixels as onnxruntime's calibration asks for them"
-    def __init__(self, pixels, size): self.batches = iter([pixels[i:i+size] for i in range(0, len(pixels), size)])
+    def __init__(self, pixels, size):
+        size = min(size, len(pixels))
+        self.batches = iter([pixels[i:i+size] for i in range(0, len(pixels)//size*size, size)])      # all of one size, as it wants them
 
     def get_next(self):
         batch = next(self.batches, None)
