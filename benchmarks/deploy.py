@@ -95,8 +95,9 @@ def measure_predict(folder, args, photos):
     def start(words): return timed(lambda: subprocess.run([str(word) for word in words], check=True, capture_output=True))[0]
     cold = take_turns({'catdog predict': command, 'bare onnxruntime': bare}, args.repeats, start)
     predictor, artefact = Predictor(files['onnx']), Artefact(files['onnx'])
+    def read(path): return to_square(open_photo(path.read_bytes()), artefact.shape)
     def decode():
-        with ThreadPoolExecutor() as pool: return list(pool.map(lambda path: to_square(open_photo(path.read_bytes()), artefact.shape), some))
+        with ThreadPoolExecutor() as pool: return list(pool.map(read, some))
     some = photos[:400]
     squares = decode()
     def network(): return [artefact.square_probabilities(squares[i:i+16]) for i in range(0, len(squares), 16)]
@@ -165,7 +166,8 @@ def measure_server(folder, args, photos):
     rows = [('server at 64 clients, photos/s', show(rates['server'])), ('the same photos as a folder, photos/s', show(rates['folder'])),
         ('server, p50 and p99 of an answer, ms', f'{1000*np.median(waited):.0f} and {1000*np.percentile(waited, 99):.0f}'),
         ('server started and ready, s', show(ready, 2))]
-    targets = [('server over a folder', middle['server']/middle['folder'], .8, True), ('server ready, s', summary(ready)['median'], 2, False)]
+    share = middle['server']/middle['folder']
+    targets = [('server over a folder', share, .8, True), ('server ready, s', summary(ready)['median'], 2, False)]
     return rows, targets
 
 
@@ -195,7 +197,7 @@ PARTS = {'formats': measure_formats, 'predict': measure_predict, 'server': measu
 def main():
     more = dict(archs=(ARCHS, 'the networks; the first is served'), size=(224, 'side of their input'), photos=(2500, 'photos of a folder'),
         part=('all', f"what to measure: all, {', '.join(PARTS)}"), requests=(20_000, 'for the memory'),
-        runs=('runs', 'folder of finished runs with their candidates in bytes (catdog export --formats onnx,onnx-int8); else fresh networks'))
+        runs=('runs', 'folder of finished runs and their candidates in bytes (catdog export); fresh networks where it has none'))
     args = arguments(__doc__, repeats=3, **more)
     photos = sorted(find_photos(PHOTOS).parent.rglob('*.jpg'))[:args.photos]
     kept = json.loads(args.json.read_text()).get('parts', {}) if args.json and args.json.is_file() else {}

@@ -567,6 +567,7 @@ def _interrupt(number, frame):
     signal.signal(signal.SIGINT, _end_at_once)
     raise KeyboardInterrupt
 
+# %% ../nbs/60_cli.ipynb #bb18eb65
 def main():
     "The entry point of the `catdog` command."
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)

@@ -268,6 +268,7 @@ def _in_bucket(address):
     scheme = address.partition('://')[0]
     return [f'{scheme}://{name}' for name in sorted(found) if os.path.splitext(name)[1].lower() in _NAMES] or [address]
 
+# %% ../../nbs/34_deploy.predict.ipynb #09b13a25
 def photos_below(
     folder:str|Path
 )->list[str]:                # Sorted; hidden files and folders are passed over
@@ -278,8 +279,9 @@ def photos_below(
         found += [os.path.join(base, name) for name in names if os.path.splitext(name)[1].lower() in _NAMES and not name.startswith('.')]
     return sorted(found)
 
+# %% ../../nbs/34_deploy.predict.ipynb #5b13e23d
 def find_paths(
-    named,                       # Files, folders, patterns such as 'in/*.jpg', addresses (http, s3, gs); '-' stands for the lines of `lines`
+    named,                       # Files, folders, patterns such as 'in/*.jpg', addresses (http, s3, gs); '-' takes those of `lines`
     lines=()                     # Any iterable of paths, such as standard input
 ):                               # Paths as they are found
     "The photos that a command names."

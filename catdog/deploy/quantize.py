@@ -147,7 +147,9 @@ def sensitivity(
 )->dict[str, float]:             # By layer: `divergence` with it alone in bytes
     "How little each layer bears to be in bytes."
     exact, layers = run_network(network, pixels), layer_names(network)
-    def moved_by(layer): return divergence(exact, run_network(quantize(network, ranges, [name for name in layers if name != layer]), pixels))
+    def moved_by(layer):
+        others = [name for name in layers if name != layer]
+        return divergence(exact, run_network(quantize(network, ranges, others), pixels))
     return {layer: moved_by(layer) for layer in layers}
 
 def _judge(network, in_float, layers, exact, pixels, labels):
