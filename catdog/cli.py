@@ -406,7 +406,7 @@ def export(
     run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
     out:Annotated[Path, typer.Option('-o', '--out',
         help='Folder to make: the models, predict.py (needs numpy, Pillow and onnxruntime alone) and README.md.')],
-    formats:Annotated[str, typer.Option(help='onnx, onnx-int8 or onnx-fp16; several with commas.')]='onnx',
+    formats:Annotated[str, typer.Option(help='onnx, onnx-int8, onnx-fp16 or openvino; several with commas.')]='onnx',
     data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
     candidates:Annotated[bool, typer.Option(
         help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
@@ -567,6 +567,7 @@ def _interrupt(number, frame):
     signal.signal(signal.SIGINT, _end_at_once)
     raise KeyboardInterrupt
 
+# %% ../nbs/67_cli.ipynb #bb18eb65
 def main():
     "The entry point of the `catdog` command."
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)

@@ -303,7 +303,8 @@ def artefact_cost(
     latency = measure_latency(artefact.probabilities, jpegs)
     squares = [to_square(open_photo(jpegs[i % len(jpegs)]), artefact.shape) for i in range(16)]
     batch = measure_latency(artefact.square_probabilities, [squares], repeats=5, most_seconds=5)
-    return dict(device='cpu', file_mb=Path(path).stat().st_size/2**20, **latency,
+    size = sum(file.stat().st_size for file in (Path(path), Path(path).with_suffix('.bin')) if file.is_file())
+    return dict(device='cpu', file_mb=size/2**20, **latency,
         images_per_second=1000*len(squares)/batch['latency_ms'], peak_memory_mb=artefact_memory_mb(path, jpegs[0]))
 
 # %% ../../nbs/39_evaluation.cost.ipynb #568c71d0
