@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .files import public_address
-from .words import percent, plural
+from .words import markdown_rows, markdown_text, percent, plural
 
 # %% ../nbs/59_door.ipynb #6324580d
 @dataclass
@@ -23,7 +23,7 @@ class Audit:
     photos:object            # A table, one row a file: path, label, split, sha256, width, height, status, reason, note
     summary:str              # How many are good, what is wrong with the others, which are copies
     def __repr__(self): return self.summary
-    def _repr_markdown_(self): return f'```\n{self.summary}\n```'
+    def _repr_markdown_(self): return '\n'.join(f'    {line}' for line in self.summary.splitlines())   # code, whatever the names hold
 
 # %% ../nbs/59_door.ipynb #d2bf4f07
 def _names(paths): return ', '.join(Path(path).name for path in paths[:4])
@@ -221,11 +221,11 @@ def describe_run(
 )->str:                      # Markdown
     "A run in one sentence, for a notebook."
     info = run.info
-    if not run.finished: return f"`{run.folder}`: {info.get('status', 'not started')}"
+    if not run.finished: return f"{markdown_text(run.folder)}: {markdown_text(info.get('status', 'not started'))}"
     metrics = info['metrics']
     interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
     tested = f"{percent(metrics['accuracy'])}% of {plural(metrics['photos'], 'test photo')} (95% interval {interval})"
-    return f"**{info['config']['arch']}**: {tested}, {latency_of(info):.1f} ms a photo, `{run.folder}`"
+    return f"**{markdown_text(info['config']['arch'])}**: {tested}, {latency_of(info):.1f} ms a photo, {markdown_text(run.folder)}"
 
 def latency_of(
     info:dict                # A finished run's record
@@ -248,7 +248,7 @@ def describe_comparison(
 )->str:                      # Markdown
     "The answer, and the numbers behind it."
     from catdog.comparison.tables import answer, display_table, markdown_table
-    return f'{answer(comparison)}\n\n{markdown_table(display_table(comparison))}'
+    return f'{markdown_text(answer(comparison))}\n\n{markdown_table(display_table(comparison))}'
 
 def compare(
     runs:str|Path='runs',    # A folder of run folders, or the address of one in a bucket (s3://...)
@@ -267,7 +267,7 @@ def describe_choice(
 )->str:                      # Markdown
     "What to take, why, and what else was there."
     from catdog.comparison.tables import choice_table, markdown_table
-    return f"**{choice.chosen or 'none'}**: {choice.reason}\n\n{markdown_table(choice_table(choice))}"
+    return f"**{markdown_text(choice.chosen or 'none')}**: {markdown_text(choice.reason)}\n\n{markdown_table(choice_table(choice))}"
 
 def choose(
     comparison='runs',     # As `compare` gives it, or a folder of runs
@@ -287,8 +287,7 @@ class Predictions(list):
     "One dict a photo: path, label and probabilities; or path and error."
     def __repr__(self): return '\n'.join(_describe_photo(told) for told in self)
     def _repr_markdown_(self):
-        rows = [f"| {told['path']} | {_words_for(told)} |" for told in self]
-        return '\n'.join(['| photo | answer |', '| --- | --- |', *rows])
+        return markdown_rows(['photo', 'answer'], [(told['path'], _words_for(told)) for told in self])
 
 def _words_for(told):
     "The answer to one photo"

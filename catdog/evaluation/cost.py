@@ -268,8 +268,7 @@ _FRESH = """
 import json, sys
 import numpy as np, onnxruntime
 from PIL import Image
-from catdog.machine import end_with, peak_memory_mb
-end_with(int(sys.argv[5]))
+from catdog.machine import peak_memory_mb
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(sys.argv[2])
 session = onnxruntime.InferenceSession(sys.argv[1], options, providers=['CPUExecutionProvider'])
@@ -290,7 +289,7 @@ def artefact_memory_mb(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/'photo.jpg'
         file.write_bytes(jpeg)
-        command = [sys.executable, '-c', _FRESH, str(path), str(torch.get_num_threads()), str(file), json.dumps(size), str(os.getpid())]
+        command = [sys.executable, '-c', _FRESH, str(path), str(torch.get_num_threads()), str(file), json.dumps(size)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, 'ORT_DISABLE_TELEMETRY': '1'})
     return float(done.stdout) if done.returncode == 0 else math.nan
 
