@@ -8,7 +8,7 @@ __all__ = ['KILLED', 'Audit', 'describe_duplicates', 'audit', 'relayed_progress'
            'Predictions', 'predict']
 
 # %% ../nbs/59_door.ipynb #a815a21d
-import logging, os, sys, tempfile, threading
+import logging, os, sys, tempfile, threading, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,22 +157,31 @@ def _added(variables):
             os.environ.pop(name)
             if value is not None: os.environ[name] = value
 
+_QUIET = 'IPython parent'    # begins what IPython says of a home folder that it cannot write to, and goes on
+
+def _kernel_variables():
+    "What the kernel of a notebook is told"
+    from catdog.sweeps.job import kernel_environment
+    ignored = [os.environ.get('PYTHONWARNINGS'), f'ignore:{_QUIET}:UserWarning']
+    return {**kernel_environment(), 'PYTHONWARNINGS': ','.join(filter(None, ignored))}
+
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
     parameters:dict          # For its cell tagged `parameters`
 ):
     "Run a notebook through papermill. ValueError with its own message where it fails."
+    warnings.filterwarnings('ignore', _QUIET)
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from catdog.sweeps.job import find_notebook, kernel_environment, papermill_path
+    from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
     made = not out.parent.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
     source, target = papermill_path(find_notebook(name)), papermill_path(out)
     try:
-        with relayed_progress(), _added(kernel_environment()): papermill.execute_notebook(source, target, parameters, **options)
+        with relayed_progress(), _added(_kernel_variables()): papermill.execute_notebook(source, target, parameters, **options)
     except DeadKernelError: raise KilledError(f'{KILLED} (the notebook up to there is {out})') from None
     except papermill.PapermillExecutionError as error:
         if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
