@@ -7,7 +7,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train
            'export', 'predict', 'serve', 'doctor', 'main']
 
 # %% ../nbs/60_cli.ipynb #8157918b
-import inspect, json, os, shutil, signal, sys, textwrap, threading
+import errno, inspect, json, os, shutil, signal, sys, textwrap, threading, warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
@@ -42,12 +42,17 @@ def _interrupted(text):
     _say(f'\ncatdog: interrupted; {text}')
     return typer.Exit(130)
 
+def _advice(error):
+    "What to do about a disk that is full"
+    full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return ': free some room, or let CATDOG_CACHE, TMPDIR and --runs name folders on a larger disk' if full else ''
+
 @contextmanager
 def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
-        _say(f'catdog: {error}')
+        _say(f'catdog: {error}{_advice(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
 
@@ -517,8 +522,16 @@ def _interrupt(number, frame):
     signal.signal(signal.SIGINT, _end_at_once)
     raise KeyboardInterrupt
 
+_plain_warning = warnings.showwarning
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    "catdog's own warnings as a line for a person"
+    if Path(filename).is_relative_to(Path(__file__).parent): _say(f'catdog: {message}')
+    else: _plain_warning(message, category, filename, lineno, file, line)
+
 def main():
     "The entry point of the `catdog` command."
+    warnings.showwarning = _show_warning
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
     if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()

@@ -183,6 +183,9 @@ def run_notebook(
     try:
         with relayed_progress(), _added(_kernel_variables()): papermill.execute_notebook(source, target, parameters, **options)
     except DeadKernelError: raise KilledError(f'{KILLED} (the notebook up to there is {out})') from None
+    except RuntimeError as error:
+        if 'Kernel died' not in str(error): raise
+        raise ValueError(f'the kernel of {out} did not start: is there room in the home folder and in {tempfile.gettempdir()}?') from None
     except papermill.PapermillExecutionError as error:
         if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
         _remove_stub(out, made)

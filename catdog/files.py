@@ -91,6 +91,9 @@ def making(
         try: os.rename(partial, folder)
         except OSError:
             if not folder.exists(): raise   # another process was first
+    except OSError as error:
+        if error.filename is None and error.errno: raise OSError(error.errno, error.strerror, str(folder)) from None   # a write names no file
+        raise
     finally: shutil.rmtree(partial, ignore_errors=True)
 
 # %% ../nbs/01_files.ipynb #7581826e
