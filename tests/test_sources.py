@@ -358,6 +358,18 @@ def test_a_list_that_cannot_be_read_is_one_line(case, tmp_path):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_list_beside_its_photos_is_taken_for_the_folder(tmp_path):
+    lay_out(tmp_path/'photos', [*pictures('all', n=4), 'README.md'])
+    (tmp_path/'photos'/'labels.csv').write_text('file_name,label\n'+''.join(f'all/{i}.png,{label}\n' for i, label in enumerate(['cat', 'dog']*2)))
+    found = find_photos(tmp_path/'photos')
+    assert found.label.tolist() == ['cat', 'dog']*2 and 'labels are read from labels.csv' in found.attrs['said']
+    (tmp_path/'photos'/'notes.csv').write_text('a,b\n1,2\n')
+    with pytest.raises(DataError, match='one class'): find_photos(tmp_path/'photos')
+    (tmp_path/'packed').mkdir()
+    (tmp_path/'packed'/'train.zip').write_bytes(b'PK')
+    with pytest.raises(DataError, match=r'holds archives \(train.zip\): unpack them'): find_photos(tmp_path/'packed')
+
+
 def test_sides_as_fastai_writes_them(tmp_path):
     lay_out(tmp_path, pictures('p'))
     (tmp_path/'list.csv').write_text('path,label,is_valid\np/0.png,cat,True\np/1.png,dog,False\n')

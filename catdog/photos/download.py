@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import DataError
 from ..files import hash_file, public_address
 from ..words import byte_count
+from .decode import name_format
 
 # %% ../../nbs/13_photos.download.ipynb #5e9927b2
 ATTEMPTS, BLOCK = 5, 1 << 18
@@ -298,15 +299,24 @@ _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
     NotImplementedError, RuntimeError, ValueError, MemoryError)
 
+def _why_not(archive, error):
+    "Why an archive cannot be read, in a line: most often it is something else"
+    with open(archive, 'rb') as file: form = name_format(file.read(512))
+    if not isinstance(error, tarfile.ReadError): return ' '.join(str(error).split()) or type(error).__name__
+    if form in ('a ZIP archive', 'a gzip file'): return f'it begins like {form}, and is cut short or damaged'
+    return 'it is empty' if not Path(archive).stat().st_size else f'it is {form}'
+
 def unpack(
     archive:str|Path,        # A ZIP or tar file
     folder:str|Path          # To unpack into; made by `making`, so that an error leaves nothing
 ):
     "Unpack all of an archive, each member checked by its checksum. DataError where it is damaged, too large, or writes outside the folder."
     name, work = Path(archive).name, _unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar
-    try: work(archive, folder, _Ceiling(archive, folder))
+    try:
+        work(archive, folder, ceiling := _Ceiling(archive, folder))
+        if not ceiling.members: raise DataError('is an archive without a file in it')
     except DataError as error: raise DataError(f'{name} {error}') from None
-    except _DAMAGE as error: raise DataError(f'{name} is no whole archive: {error}') from None
+    except _DAMAGE as error: raise DataError(f'{name} is no whole archive: {_why_not(archive, error)}') from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT): raise OSError(error.errno, error.strerror, str(folder)) from None
         raise DataError(f'{name} cannot be unpacked: {error.strerror or error}') from None

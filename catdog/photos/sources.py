@@ -273,6 +273,8 @@ def _refuse_few(place, folders):
         formats = ', '.join(PHOTO_FORMATS)
         raise DataError(f'class folder {rest[0].path} holds no photos ({formats}){kinds}: put some in, or remove the folder')
     name = place.path.resolve().name
+    inside = [path.name for path in place.files if is_archive(path.name)]
+    if not folders and inside: raise DataError(f'{place.path} holds archives ({listing(inside, 3)}): unpack them, or name one of them')
     if not folders: raise DataError(f'{place.path} holds no class folders: put the photos of each class into a folder named for it, '
         f"such as {name}/cat and {name}/dog, or say where their names hold the label: '{name}/{{label}}_{{id}}.jpg'")
 
@@ -630,6 +632,7 @@ def _hide(error, plain, shown):
 # %% ../../nbs/14_photos.sources.ipynb #5bf57eb8
 SAMPLE_SIZE, SAMPLE_SEED = 800, 42
 SOURCES = ['sample', *PUBLISHED, 'kaggle']
+_TABLES = ('.csv', '.tsv', '.parquet')
 SCHEMES = ('s3://', 'gs://', 'gcs://', 'https://', 'http://', 'memory://')
 
 def find_source(
@@ -662,15 +665,32 @@ def find_photos(
     place = find_source(data, progress)
     if '{label}' in place.name: photos = read_by_pattern(place.parent, place.name)
     elif place.is_dir(): photos = _read_folder(place)
-    elif place.suffix.lower() in ('.csv', '.tsv', '.parquet') and place.is_file(): photos = read_list(place)
+    elif place.suffix.lower() in _TABLES and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
     _check_labels(photos, public_address(str(data)), least_classes)
     return name_groups(photos, group) if group else photos
 
 def _read_folder(folder):
-    "Names like Kaggle's, or else class folders"
+    "Names like Kaggle's, or else class folders, or else the one list that lies there"
     named = _read_kaggle(folder)
-    return read_class_folders(folder) if named is None else named
+    if named is not None: return named
+    try:
+        found = read_class_folders(folder)
+        if found.label.nunique() > 1: return found
+    except DataError as error: found = error
+    listed = _read_list_inside(folder)
+    if listed is not None: return listed
+    if isinstance(found, DataError): raise found
+    return found
+
+def _read_list_inside(folder):
+    "Photos by the only table in a folder; None where there is none, or it is no list of photos"
+    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _TABLES and not _hidden(path.name)]
+    if len(tables) != 1: return None
+    try: found = read_list(tables[0])
+    except DataError: return None
+    found.attrs['said'] = [f'labels are read from {tables[0].name}', *found.attrs['said']]
+    return found
 
 def _no_source(data, path):
     "What to say of a source that is not there"

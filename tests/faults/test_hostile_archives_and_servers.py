@@ -66,6 +66,19 @@ def test_a_tar_writes_nothing_outside(tmp_path, kind):
     assert victim.read_text() == 'untouched'
 
 
+NO_ARCHIVES = {  # Bytes of a file called a.zip, and what is said of it
+    'a web page': (b'<!DOCTYPE html>404', 'it is a web page'), 'nothing': (b'', 'it is empty'), 'RAR': (b'Rar!\x1a\x07\0', 'it is a RAR archive'),
+    'half': (b'PK\x03\x04'+bytes(600), 'cut short or damaged'), 'no file': (b'PK\x05\x06'+bytes(18), 'without a file in it')}
+
+
+@pytest.mark.parametrize('case', NO_ARCHIVES)
+def test_what_is_no_archive_is_said_in_a_line(tmp_path, case):
+    data, said = NO_ARCHIVES[case]
+    (tmp_path/'a.zip').write_bytes(data)
+    with pytest.raises(DataError, match=said) as error: unpack(tmp_path/'a.zip', tmp_path)
+    assert len(str(error.value).splitlines()) == 1
+
+
 HEADERS = {  # Members that cost more than they hold
     'a long name': (tarfile.GNUTYPE_LONGNAME, {}, 'holds a header of 2.1 MB'), 'a long link': (tarfile.GNUTYPE_LONGLINK, {}, 'holds a header of 2.1 MB'),
     'extended': (tarfile.XHDTYPE, {}, 'holds a header of 2.1 MB'), 'for all': (tarfile.XGLTYPE, {}, 'holds a header of 2.1 MB'),
