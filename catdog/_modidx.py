@@ -845,6 +845,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'catdog/deploy/predict.py'),
                                        'catdog.deploy.predict.Predictor.to_input': ( 'deploy.predict.html#predictor.to_input',
                                                                                      'catdog/deploy/predict.py'),
+                                       'catdog.deploy.predict._listed': ('deploy.predict.html#_listed', 'catdog/deploy/predict.py'),
                                        'catdog.deploy.predict.describe_photos': ( 'deploy.predict.html#describe_photos',
                                                                                   'catdog/deploy/predict.py'),
                                        'catdog.deploy.predict.error_row': ('deploy.predict.html#error_row', 'catdog/deploy/predict.py'),
@@ -2487,4 +2488,5 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'catdog.words.percent': ('words.html#percent', 'catdog/words.py'),
                               'catdog.words.plural': ('words.html#plural', 'catdog/words.py'),
                               'catdog.words.points': ('words.html#points', 'catdog/words.py'),
-                              'catdog.words.render_page': ('words.html#render_page', 'catdog/words.py')}}}
+                              'catdog.words.render_page': ('words.html#render_page', 'catdog/words.py'),
+                              'catdog.words.terminal_text': ('words.html#terminal_text', 'catdog/words.py')}}}

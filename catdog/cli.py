@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
 
-from .words import listing, percent, plural
+from .words import listing, percent, plural, terminal_text
 
 # %% ../nbs/60_cli.ipynb #8b7ca21d
 EXIT_CODES = {
@@ -32,7 +32,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
     context_settings={'help_option_names': ['-h', '--help']})
 
 # %% ../nbs/60_cli.ipynb #f142931b
-def _say(text): typer.echo(text, err=True)
+def _say(text): typer.echo(terminal_text(str(text)), err=True)
 
 _AGAIN = 'what was made before is kept, and the same command begins again'
 
@@ -424,9 +424,10 @@ def export(
 # %% ../nbs/60_cli.ipynb #e37547b4
 def _print_plain(row, least):
     "A row for a person"
-    if 'error' in row: return _say(f"{row['path']}: {row['error']}")
+    path = terminal_text(row['path'], lines=False)
+    if 'error' in row: return _say(f"{path}: {row['error']}")
     confidence = row['probabilities'][row['label']]
-    typer.echo(f"{row['path']}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
+    typer.echo(f"{path}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
 
 def _row_printer(classes, as_json, as_csv, least):
     "How the rows of `predict` are written, as a function"
