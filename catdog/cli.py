@@ -7,7 +7,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train
            'export', 'predict', 'serve', 'push', 'page', 'drift', 'doctor', 'main']
 
 # %% ../nbs/67_cli.ipynb #8157918b
-import inspect, json, os, shutil, signal, sys, textwrap, threading
+import errno, inspect, json, os, shutil, signal, sys, textwrap, threading, warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Optional, get_args, get_origin
 import typer
 
 from .errors import explain_missing
-from .words import listing, percent, plural
+from .words import listing, percent, plural, terminal_text
 
 # %% ../nbs/67_cli.ipynb #8b7ca21d
 EXIT_CODES = {
@@ -33,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
     context_settings={'help_option_names': ['-h', '--help']})
 
 # %% ../nbs/67_cli.ipynb #f142931b
-def _say(text): typer.echo(text, err=True)
+def _say(text): typer.echo(terminal_text(str(text)), err=True)
 
 _AGAIN = 'what was made before is kept, and the same command begins again'
 
@@ -43,12 +43,17 @@ def _interrupted(text):
     _say(f'\ncatdog: interrupted; {text}')
     return typer.Exit(130)
 
+def _advice(error):
+    "What to do about a disk that is full"
+    full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return ': free some room, or let CATDOG_CACHE, TMPDIR and --runs name folders on a larger disk' if full else ''
+
 @contextmanager
 def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
-        _say(f'catdog: {error}')
+        _say(f'catdog: {error}{_advice(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
 
@@ -420,9 +425,10 @@ def export(
 # %% ../nbs/67_cli.ipynb #e37547b4
 def _print_plain(row, least):
     "A row for a person"
-    if 'error' in row: return _say(f"{row['path']}: {row['error']}")
+    path = terminal_text(row['path'], lines=False)
+    if 'error' in row: return _say(f"{path}: {row['error']}")
     confidence = row['probabilities'][row['label']]
-    typer.echo(f"{row['path']}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
+    typer.echo(f"{path}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
 
 def _row_printer(classes, as_json, as_csv, least):
     "How the rows of `predict` are written, as a function"
@@ -568,8 +574,16 @@ def _interrupt(number, frame):
     raise KeyboardInterrupt
 
 # %% ../nbs/67_cli.ipynb #bb18eb65
+_plain_warning = warnings.showwarning
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    "catdog's own warnings as a line for a person"
+    if Path(filename).is_relative_to(Path(__file__).parent): _say(f'catdog: {message}')
+    else: _plain_warning(message, category, filename, lineno, file, line)
+
 def main():
     "The entry point of the `catdog` command."
+    warnings.showwarning = _show_warning
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
     try:

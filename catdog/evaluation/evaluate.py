@@ -18,7 +18,7 @@ from torch import nn
 
 from ..device import describe_hardware, pick_device
 from ..errors import ConfigError, DataError
-from ..files import hash_files
+from ..files import hash_files, public_address
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -205,7 +205,7 @@ def name_content(
 )->str:                          # Such as 'others 3fa1b2'
     "A name for exactly these photos."
     rows = '\n'.join(sorted(photos.sha256+' '+photos.label))
-    short = re.sub(r'[^\w.-]+', '-', Path(str(data)).expanduser().resolve().name)[:60]
+    short = re.sub(r'[^\w.-]+', '-', Path(public_address(str(data))).expanduser().resolve().name)[:60]
     return f'{short} {hashlib.sha256(rows.encode()).hexdigest()[:6]}'
 
 def test_on(
@@ -222,7 +222,7 @@ def test_on(
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
-    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': str(data)}
+    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': public_address(str(data))}
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #682f2e50
 def place_of(
