@@ -333,7 +333,8 @@ def augment(
         views = room[:len(photos[rows])]
         for pixels, box, view in zip(photos[rows], boxes[rows], views.split(1)):
             crop_and_resize(pixels, box, shape.size, shape.interpolation, view)
-        if how and how.operations: views = torch.cat([_operate(*some, how.operations) for some in zip(views.split(1), draws[rows, OPERATIONS])])
+        if how and how.operations:
+            views = torch.cat([_operate(view, draw, how.operations) for view, draw in zip(views.split(1), draws[rows, OPERATIONS])])
         _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
     return out
 
