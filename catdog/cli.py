@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'verdict', 'train', 'evaluate', 'compare', 'choose', 'sweep',
-           'export', 'predict', 'serve', 'doctor', 'main']
+           'export', 'predict', 'serve', 'push', 'page', 'drift', 'doctor', 'main']
 
 # %% ../nbs/60_cli.ipynb #8157918b
-import inspect, json, os, shutil, sys, textwrap
+import inspect, json, os, shutil, signal, sys, textwrap, threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
 
+from .errors import explain_missing
 from .words import listing, percent, plural
 
 # %% ../nbs/60_cli.ipynb #8b7ca21d
@@ -34,21 +35,22 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 # %% ../nbs/60_cli.ipynb #f142931b
 def _say(text): typer.echo(text, err=True)
 
+_AGAIN = 'what was made before is kept, and the same command begins again'
+
+def _interrupted(text):
+    "Ctrl-C as one line, with exit status 130; one more of them changes nothing now"
+    if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _say(f'\ncatdog: interrupted; {text}')
+    return typer.Exit(130)
+
 @contextmanager
-def _plain_errors():
-    "Errors of settings, photos and files as one message"
+def _plain_errors(goes_on=_AGAIN):
+    "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
         _say(f'catdog: {error}')
         raise typer.Exit(2) from None
-
-@contextmanager
-def _interruptible(text):
-    "Ctrl-C as one line, with exit status 130"
-    try: yield
-    except KeyboardInterrupt:
-        _say(f'\ncatdog: interrupted; {text}')
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt: raise _interrupted(goes_on) from None
 
 # %% ../nbs/60_cli.ipynb #48bb7dfd
 def _version(value):
@@ -108,7 +110,7 @@ def audit(
     "Look at every photo: unreadable ones, copies, leaks between train and test."
     from catdog import door
     from catdog.photos.audit import write_audit
-    with _plain_errors(), _interruptible('what was looked at is kept, and the same command goes on from there'):
+    with _plain_errors('what was looked at is kept, and the same command goes on from there'):
         found = door.audit(data, workers, group, near_copies)
         _say(found.summary)
         if json_file: write_audit(found.photos, json_file)
@@ -255,9 +257,7 @@ def train(**settings):
         run = find_run(config)
         if run.finished and not config.rerun: _say(f'{run.folder} is finished already; --rerun trains it again')
         try: run = door.train(**given)
-        except KeyboardInterrupt:
-            _say(f'\ncatdog: interrupted; {_goes_on(run)}')
-            raise typer.Exit(130) from None
+        except KeyboardInterrupt: raise _interrupted(_goes_on(run)) from None
     _say(_wrapped(_result(run.info), '  '))
     typer.echo(run.folder)
 
@@ -285,6 +285,7 @@ def evaluate(
     failed = False
     for folder in folders:
         try: typer.echo(evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit).folder)
+        except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:
             failed = True
             _say(f'catdog: {folder.name}: {error}')
@@ -309,7 +310,7 @@ def compare(
 ):
     "Compare runs: runs compare.ipynb and writes report.html."
     from catdog import door
-    with _plain_errors():
+    with _plain_errors('the runs are as they were, and the same command compares them again'):
         limits = dict(max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, metric=metric)
         given = dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits)
         door.run_notebook('compare', out/'compare.ipynb', given)
@@ -332,7 +333,7 @@ def choose(
 ):
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog import door
-    with _plain_errors():
+    with _plain_errors('the runs are as they were'):
         comparison = door.compare(runs, data, metric)
         choice = door.choose(comparison, max_ms, max_mb, delta, by)
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
@@ -384,7 +385,7 @@ def sweep(
     config_dir:Annotated[Optional[Path], typer.Option(help='Folder of your own presets: DIR/sweep/mine.yaml is +sweep=mine.')]=None,
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Show the runs that would be trained, and stop.')]=False,
 ):
-    with _plain_errors():
+    with _plain_errors('the same command trains what is not finished'):
         asked = _read_sweep(settings, config_dir)
         from catdog.sweeps.launch import run_sweep, summarise, unfinished
         from catdog.training.run import run_name
@@ -444,7 +445,7 @@ def _row_printer(classes, as_json, as_csv, least):
 def predict(
     run_or_model:Annotated[Path, typer.Argument(help="A run's folder, its model.safetensors, or its model.onnx.")],
     images:Annotated[list[str], typer.Argument(
-        help="Photos, folders of photos, patterns ('in/**/*.jpg'), http(s) addresses, or - for a list on standard input.")],
+        help="Photos, folders of photos, patterns ('in/**/*.jpg'), addresses (http, s3, gs), or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
     as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
     precision:Annotated[Optional[float], typer.Option(
@@ -456,7 +457,7 @@ def predict(
     import time
     from catdog.deploy.predict import Predictor, describe_photos, find_paths, summarise_rows, sure_from
     start, counts = time.monotonic(), {}
-    with _plain_errors():
+    with _plain_errors('the photos named above are labelled; the same command labels all of them again'):
         if as_json and as_csv: raise ValueError('say --json or --csv, not both')
         predictor = Predictor(run_or_model)
         least = sure_from(predictor.facts, precision) if precision is not None else 0
@@ -477,11 +478,60 @@ def serve(
     megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
     seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
     batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+    log:Annotated[Optional[Path], typer.Option(
+        help='File for what each photo looked like, in numbers, and its answer; never the photo. `catdog drift` reads it.')]=None,
 ):
     "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
     with _plain_errors():
         from catdog.deploy.serve import Limits, serve as run_server
-        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size)
+        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log)
+
+# %% ../nbs/60_cli.ipynb #1553fadb
+@app.command()
+def push(
+    run:Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    repo:Annotated[str, typer.Argument(metavar='OWNER/NAME', help='The repository on the Hugging Face Hub; made if it is not there.')],
+    extra:Annotated[Optional[Path], typer.Option(
+        '--with', help='Folder to send along, such as one of `catdog export`; refused where it holds a photo.')]=None,
+    private:Annotated[bool, typer.Option('--private', help='Make a new repository a private one.')]=False,
+):
+    "Put a run on the Hugging Face Hub, so that timm.create_model('hf-hub:OWNER/NAME') loads it. HF_TOKEN is the key."
+    with _plain_errors():
+        from catdog.evaluation.share import push_run
+        from catdog.training.run import Run
+        typer.echo(push_run(Run(run), repo, extra, private))
+
+# %% ../nbs/60_cli.ipynb #c7944152
+@app.command()
+def page(
+    model:Annotated[Path, typer.Argument(help="A run's folder, or an exported model.onnx.")],
+    out:Annotated[Path, typer.Option('-o', '--out', help='Folder to make: index.html, the model, and onnxruntime for browsers.')],
+    runtime:Annotated[Optional[Path], typer.Option(
+        help='onnxruntime-web as a file, where npm cannot be reached.', show_default=False)]=None,
+):
+    "Write a page that labels photos in the browser, without a server: any web server can give it out."
+    with _plain_errors():
+        from catdog.deploy.page import write_page
+        typer.echo(write_page(model, out, runtime))
+        _say(f'try it: python -m http.server --bind 127.0.0.1 --directory {out} 8000')
+
+@app.command()
+def drift(
+    log:Annotated[Path, typer.Argument(help='What `catdog serve --log` wrote.')],
+    run:Annotated[Path, typer.Argument(help="The run's folder.")],
+    data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
+    false_alarms:Annotated[float, typer.Option(min=1e-3, max=.5, help='Share of tests that may fire where nothing changed.')]=.01,
+    as_json:Annotated[bool, typer.Option('--json', help='The finding as JSON.')]=False,
+):
+    "Do the photos that came in look like those the run learned from? Exit status 1 if not."
+    from dataclasses import asdict
+    with _plain_errors():
+        from catdog.deploy.drift import judge_drift, read_log
+        from catdog.evaluation.formats import looks_of_run
+        from catdog.training.run import Run
+        found = judge_drift(read_log(log), looks_of_run(Run(run), data), false_alarms)
+    typer.echo(json.dumps({**asdict(found), 'found': found.found}) if as_json else found)
+    if found.found: raise typer.Exit(1)
 
 # %% ../nbs/60_cli.ipynb #13b7aa4c
 @app.command()
@@ -507,9 +557,25 @@ def _is_train(line):
     "Whether a command line is one of `catdog train`"
     return line.split()[1:2] == ['train']
 
+def _end_at_once(number, frame):
+    "A second Ctrl-C: helpers and kernels end with this process"
+    os.write(2, b'\ncatdog: ended at once; the same command goes on from what was kept\n')
+    os._exit(130)
+
+def _interrupt(number, frame):
+    "The first Ctrl-C, as Python's own"
+    signal.signal(signal.SIGINT, _end_at_once)
+    raise KeyboardInterrupt
+
 def main():
     "The entry point of the `catdog` command."
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
-    if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()
-    app.command(name='train', epilog=f'{_TRAIN_EXAMPLES}\n\n{_RECIPES}')(train)
-    app(prog_name='catdog')
+    try:
+        if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()
+        app.command(name='train', epilog=f'{_TRAIN_EXAMPLES}\n\n{_RECIPES}')(train)
+        app(prog_name='catdog')
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith('catdog'): raise
+        _say(f'catdog: {explain_missing(error.name)}')
+        sys.exit(2)

@@ -8,8 +8,8 @@ __all__ = ['CHECKS', 'Finding', 'NotHereError', 'run_check', 'check_device', 'ch
            'check_processes', 'check_norms_of_several_processes', 'check_export', 'describe_machine', 'examine']
 
 # %% ../nbs/58_doctor.ipynb #8eb583d1
-import copy, os, tempfile, time, warnings
-from contextlib import contextmanager, suppress
+import copy, io, os, tempfile, time, warnings
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from .words import listing
-from .device import autocast, compile_model, describe_hardware, describe_versions, pick_device
+from .device import autocast, compile_model, describe_hardware, describe_versions, pick_device, training_arithmetic
 from .photos.sample import draw_sample
 from .photos.catalogue import catalogue_for
 from .batches.augment import resize_boxes
@@ -45,6 +45,16 @@ class Finding:
 class NotHereError(Exception):
     "What a check needs and this machine has not."
 
+@contextmanager
+def _without_progress():
+    "No lines of a training on the terminal"
+    before = os.environ.get('CATDOG_PROGRESS')
+    os.environ['CATDOG_PROGRESS'] = os.devnull
+    try: yield
+    finally:
+        del os.environ['CATDOG_PROGRESS']
+        if before is not None: os.environ['CATDOG_PROGRESS'] = before
+
 def run_check(
     check,                   # A function of a device; its name and its answer are shown
     device:torch.device
@@ -52,7 +62,7 @@ def run_check(
     "One check; whatever goes wrong in it is its finding."
     start, name = time.monotonic(), check.__name__.removeprefix('check_').replace('_', ' ')
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), _without_progress():
             warnings.simplefilter('ignore')
             state, said = 'ok', check(device)
     except NotHereError as error: state, said = 'not here', str(error)
@@ -86,7 +96,8 @@ def check_device(device):
     if device.type == 'cpu': raise NotHereError('only the processor')
     model, images = _tiny()
     expected = _gradients(model, images)
-    return f'{device}, {_compare(_gradients(model.to(device), images.to(device)), expected, 1e-3, "float32")} from the processor'
+    with training_arithmetic(device, deterministic=True): found = _gradients(model.to(device), images.to(device))   # no TF32
+    return f'{device}, {_compare(found, expected, 1e-3, "float32")} from the processor'
 
 # %% ../nbs/58_doctor.ipynb #e030f0d6
 def _check_precision(device, precision, bound):
@@ -110,7 +121,7 @@ def check_fused_step(device):
         optimizer = make_optimizer(optimizer_groups(model, 1e-3)).opt
         for group in optimizer.param_groups: group['fused'] = fused and group['fused']
         for _ in range(3):
-            _gradients(model, images)
+            with training_arithmetic(device, deterministic=True): _gradients(model, images)
             optimizer.step()
         weights.append([p.detach().cpu().double() for p in model.parameters()])
     return _compare(*weights, 1e-3, 'the fused step')+' from the plain one'
@@ -176,6 +187,7 @@ def check_resident_photos(device):
     if apart > 2: raise ArithmeticError(f'pixels differ by {apart:.0f} of 255')
     return f'pixels differ by at most {apart:.0f} of 255'
 
+# %% ../nbs/58_doctor.ipynb #c4af2854
 def check_out_of_memory(device):
     "A training whose batch does not fit"
     with _drawn_photos() as folder:
@@ -187,16 +199,22 @@ def check_out_of_memory(device):
         found = run.record.resolved
     return f"a batch of 8 that does not fit became one of {found['batch_size']}, and {found['accumulate']} batches a step"
 
+# %% ../nbs/58_doctor.ipynb #f555beab
+def _compare_processes(folder, kind, arch):
+    "How far a training in two processes ends from one in one"
+    settings = dict(arch=arch, optimizer='sgd', lr=.01)
+    alone, together = (_train(_ready(folder, f'{arch}{n}', kind, processes=n, **settings))[0] for n in (1, 2))
+    return f'{arch} {_compare(together, alone, 1e-2, f"{arch} in two processes")}'
+
 def check_processes(device):
     "A training in two processes against one"
     if device.type == 'mps': raise NotHereError('processes cannot share this device')
     if device.type == 'cuda' and torch.cuda.device_count() < 2: device = torch.device('cpu')   # gloo then
     kind = device.type
     with _drawn_photos() as folder:
-        settings = dict(optimizer='sgd', lr=.01)
-        alone, together = (_train(_ready(folder, str(n), kind, processes=n, **settings))[0] for n in (1, 2))
+        found = [_compare_processes(folder, kind, arch) for arch in ('test_convnext', 'test_resnet')]   # layer norms, batch norms
     talk = 'NCCL' if kind == 'cuda' else 'gloo'
-    return f'two over {talk}, {_compare(together, alone, 1e-2, "a training in two processes")} from one'
+    return f'two over {talk}, {listing(found)} from one'
 
 # %% ../nbs/58_doctor.ipynb #55cdec01
 _FAMILIES = ('test_resnet', 'test_efficientnet', 'test_mambaout', 'test_vit', 'regnety_002', 'mobilenetv3_small_050')

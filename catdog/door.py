@@ -66,6 +66,11 @@ def _count_copies(copies):
     return f"copies: {len(copies):,} photos, in {' and '.join(kinds)}"
 
 # %% ../nbs/59_door.ipynb #d4bea048
+def _warn_of_shortcuts(audited):
+    "A line for each property of the files that tells the class without a look at what they show"
+    from catdog.photos.card import describe_shortcuts, find_shortcuts
+    return [f'shortcut: {text}; a network may learn that instead' for text in describe_shortcuts(find_shortcuts(audited))]
+
 def audit(
     data:str,                # A folder of class folders, or any other source, as `RunConfig.data`
     workers:int|None=None,   # Processes that decode; None takes one a core
@@ -79,7 +84,7 @@ def audit(
     found = find_photos(str(data), progress, group)
     audited = audit_photos(found, workers, progress=progress)
     summary = summarize_audit(audited, found.attrs['passed_over'])
-    return Audit(audited, f'{summary}\n{describe_duplicates(audited, near_copies)}')
+    return Audit(audited, '\n'.join([summary, describe_duplicates(audited, near_copies), *_warn_of_shortcuts(audited)]))
 
 # %% ../nbs/59_door.ipynb #54a084ab
 def _open_relay(folder, terminal):
@@ -141,6 +146,17 @@ def _remove_stub(out, made):
     if made and not any(out.parent.iterdir()): out.parent.rmdir()
 
 # %% ../nbs/59_door.ipynb #053dfc68
+@contextmanager
+def _added(variables):
+    "More variables for the processes that are started, until the `with` block ends"
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try: yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None: os.environ[name] = value
+
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
@@ -149,14 +165,14 @@ def run_notebook(
     "Run a notebook through papermill. ValueError with its own message where it fails."
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from catdog.sweeps.job import find_notebook, papermill_path
+    from catdog.sweeps.job import find_notebook, kernel_environment, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
     made = not out.parent.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
     source, target = papermill_path(find_notebook(name)), papermill_path(out)
     try:
-        with relayed_progress(): papermill.execute_notebook(source, target, parameters, **options)
+        with relayed_progress(), _added(kernel_environment()): papermill.execute_notebook(source, target, parameters, **options)
     except DeadKernelError: raise KilledError(f'{KILLED} (the notebook up to there is {out})') from None
     except papermill.PapermillExecutionError as error:
         if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None

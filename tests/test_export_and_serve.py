@@ -1,4 +1,5 @@
 """The chosen network where it is used: exported, weighed against the others, and served."""
+import io
 import json
 import os
 import re
@@ -57,7 +58,7 @@ def server(exported):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     start = time.monotonic()
-    command = [BIN/'catdog', 'serve', exported/'model.onnx', '--port', port]
+    command = [BIN/'catdog', 'serve', exported/'model.onnx', '--port', port, '--log', exported.parent/'log.jsonl']
     process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
     address = f'http://127.0.0.1:{port}'
     while time.monotonic() < start+60:
@@ -90,6 +91,36 @@ def test_a_person_drops_a_photo(server, pets, page):
     page.set_input_files('#file', str(pets/'cat'/'cat.0.jpg'))
     page.wait_for_selector('#shares tr')
     assert page.inner_text('#said') in ('cat', 'dog') and page.locator('#shares tr').count() == 2
+    page.click('#where')
+    page.wait_for_selector('#heat:not([hidden])')
+    assert page.evaluate("document.getElementById('heat').width") == 7 and 'less probable' in page.inner_text('#hint')
+
+
+def test_drift_fires_on_blurred_photos_alone(server, copies, exported, pets, tmp_path):
+    "What a server logged of held-out photos is like the run's; of the same blurred it is not"
+    from PIL import Image, ImageFilter
+    address, _ = server
+    log, own = exported.parent/'log.jsonl', next(copies.glob('test_resnet*[!8]'))
+    def logged(data):
+        log.write_text('')
+        for photo in data: ask(address, '/predict', photo)
+        assert not (set(json.loads(log.read_text().splitlines()[0]))-{'time', 'label', 'confidence', 'looks'})
+        (tmp_path/'log.jsonl').write_text(log.read_text())
+        return catdog('drift', tmp_path/'log.jsonl', own)
+    from catdog.evaluation.formats import side_photos
+    from catdog.training.run import Run
+    held_out = [path for side in ('valid', 'test') for path in side_photos(Run(own), side).path]
+    photos = [Image.open(path) for path in held_out]
+    def encoded(photo):
+        file = io.BytesIO()
+        photo.save(file, 'jpeg', quality=95)
+        return file.getvalue()
+    few = logged([encoded(photo) for photo in photos[:5]])
+    assert few.returncode == 2 and '20 of each are needed' in few.stderr
+    same = logged([open(path, 'rb').read() for path in held_out]*2)
+    assert same.returncode == 0 and 'look like those of the run' in same.stdout, same.stdout+same.stderr
+    blurred = logged([encoded(photo.filter(ImageFilter.GaussianBlur(4))) for photo in photos]*2)
+    assert blurred.returncode == 1 and 'do not look like' in blurred.stdout and 'fine -' in blurred.stdout, blurred.stdout+blurred.stderr
 
 
 def test_a_signal_ends_it(server):

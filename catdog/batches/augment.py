@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
+from ..device import exact_products, send
 from ..photos.preprocessing import Preprocessing
 from .packing import TORCH_RESAMPLING, PackedPhotos, resize_pixels
 
@@ -351,22 +352,23 @@ def _cubic(x):
 def resampling_weights(
     lengths:torch.Tensor,        # int (n,): pixels of each box along one side
     size:int,                    # Pixels of the result
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    longest:int|None=None        # The most pixels of a box, where that is known: asking a GPU for it takes time
 )->torch.Tensor:                 # float32 (n, size, longest): of each pixel of the result, the share of each pixel of the box
     "How boxes are resized along one side, antialiased."
     filter = _cubic if TORCH_RESAMPLING[interpolation] == 'bicubic' else _triangle
     scale = (lengths.float()/size).view(-1, 1, 1)
     centre = scale*(torch.arange(size, device=lengths.device).view(1, -1, 1)+.5)
-    place = torch.arange(int(lengths.max()), device=lengths.device).view(1, 1, -1)
+    place = torch.arange(longest or int(lengths.max()), device=lengths.device).view(1, 1, -1)
     weights = filter((place+.5-centre)/scale.clamp_min(1))*(place < lengths.view(-1, 1, 1))
     return weights/weights.sum(2, keepdim=True)
 
 # %% ../../nbs/18_batches.augment.ipynb #e7c35157
-def _gather_boxes(pixels, starts, widths, boxes):
+def _gather_boxes(pixels, starts, widths, boxes, largest):
     "Boxes of photos as float32 (n, 3, height, width), each in the corner of the largest; what is beside it has no weight"
     left, top, right, bottom = boxes.T
-    down = torch.arange(int((bottom-top).max()), device=pixels.device).view(1, -1, 1)
-    across = torch.arange(int((right-left).max()), device=pixels.device).view(1, 1, -1)
+    across, down = (torch.arange(side, device=pixels.device) for side in largest)
+    across, down = across.view(1, 1, -1), down.view(1, -1, 1)
     rows = torch.minimum(top.view(-1, 1, 1)+down, bottom.view(-1, 1, 1)-1)
     columns = torch.minimum(left.view(-1, 1, 1)+across, right.view(-1, 1, 1)-1)
     places = starts.view(-1, 1, 1)+rows*widths.view(-1, 1, 1)+columns
@@ -378,15 +380,18 @@ def resize_boxes(
     widths:torch.Tensor,         # int (n,), of the photos
     boxes:torch.Tensor,          # int (n, 4): left, top, right and bottom
     size:int,
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    largest:tuple[int, int]|None=None    # Width and height that no box exceeds; None asks the device for them
 )->torch.Tensor:                 # float32 (n, 3, size, size), whole levels from 0 to 255
     "A batch of boxes cut and resized at once, rounded after each side as torch's uint8 resizing does."
-    crops = _gather_boxes(pixels, starts, widths, boxes)
     left, top, right, bottom = boxes.T
-    across = resampling_weights(right-left, size, interpolation)
-    down = resampling_weights(bottom-top, size, interpolation)
-    narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
-    return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
+    largest = largest or (int((right-left).max()), int((bottom-top).max()))
+    crops = _gather_boxes(pixels, starts, widths, boxes, largest)
+    across = resampling_weights(right-left, size, interpolation, largest[0])
+    down = resampling_weights(bottom-top, size, interpolation, largest[1])
+    with exact_products():
+        narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
+        return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
 
 # %% ../../nbs/18_batches.augment.ipynb #6eec14dd
 class ResidentPhotos:
@@ -412,10 +417,12 @@ class ResidentPhotos:
     )->torch.Tensor:                 # float32 (n, 3, size, size), normalised, channels last, on the device
         "What `augment` makes, on the device."
         plan = plan_views(self.pack.shapes[rows], shape, draws, how)
-        chosen, boxes = torch.as_tensor(rows, device=self.device), torch.as_tensor(plan.boxes, device=self.device)
-        views = resize_boxes(self.pixels, self.starts[chosen], self.widths[chosen], boxes, shape.size, shape.interpolation)
-        mirrored = torch.as_tensor(plan.mirrored, device=self.device).view(-1, 1, 1, 1)
-        views = torch.where(mirrored, views.flip(-1), views)
-        if plan.factors is not None: views = shift_colours(views, plan.factors.to(self.device))
+        numbers = send(np.column_stack([rows, plan.mirrored, plan.boxes]), self.device)
+        chosen, mirrored, boxes = numbers[:, 0], numbers[:, 1].bool(), numbers[:, 2:]
+        largest = tuple((plan.boxes[:, 2:]-plan.boxes[:, :2]).max(0).tolist())
+        where = self.starts[chosen], self.widths[chosen]
+        views = resize_boxes(self.pixels, *where, boxes, shape.size, shape.interpolation, largest)
+        views = torch.where(mirrored.view(-1, 1, 1, 1), views.flip(-1), views)
+        if plan.factors is not None: views = shift_colours(views, send(plan.factors, self.device))
         out = torch.empty_like(views, memory_format=torch.channels_last)
         return normalize(views, shape, out)

@@ -16,7 +16,7 @@ import pandas as pd
 import simplejpeg
 import torch
 from filelock import FileLock, Timeout
-from PIL import Image, ImageOps
+from PIL import ImageOps, JpegImagePlugin
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
 from tqdm import tqdm
@@ -46,9 +46,11 @@ def resize_pixels(
 # %% ../../nbs/17_batches.packing.ipynb #2a933965
 def _decode(data, short_side):
     "Pixels of a photo whose short side may shrink to `short_side`: RGB, upright"
-    with Image.open(io.BytesIO(data)) as image:
-        if (image.format, image.mode) != ('JPEG', 'RGB'): return np.asarray(open_photo(data))
+    try: image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))   # opened as `decode` does, which knows how large a photo may be
+    except SyntaxError: return np.asarray(open_photo(data))
+    with image:
         scale = 2*short_side/min(image.size)
+        if image.mode != 'RGB': return np.asarray(open_photo(data))
         if scale > .5: return _decode_whole(data)
         image.draft('RGB', tuple(int(np.ceil(side*scale)) for side in image.size))
         return np.asarray(ImageOps.exif_transpose(image))
@@ -78,7 +80,7 @@ def read_pixels(
     except DataError as error:
         why = f'{error}; has it changed since the catalogue was made?'
         raise DataError(f'{path} cannot be decoded any more: {why}') from None
-    except (RuntimeError, ValueError): return np.asarray(shape.resize(open_photo(path)))
+    except Exception: return np.asarray(shape.resize(open_photo(path)))   # what the quick way trips over, the careful one decides
 
 # %% ../../nbs/17_batches.packing.ipynb #41b271b0
 def _hash_chunk(chunk, data):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['read_photo', 'parse_facts', 'weights_facts', 'load_onnxruntime', 'open_session', 'to_square', 'Artefact',
-           'find_model', 'find_artefact', 'torch_probabilities', 'photos_below', 'find_paths', 'fetch_photo',
-           'error_row', 'label_row', 'Predictor', 'describe_photos', 'sure_from', 'summarise_rows']
+           'find_model', 'find_artefact', 'torch_probabilities', 'open_store', 'photos_below', 'find_paths',
+           'fetch_photo', 'error_row', 'label_row', 'Predictor', 'describe_photos', 'sure_from', 'summarise_rows']
 
 # %% ../../nbs/34_deploy.predict.ipynb #06796bf5
 import glob, json, os, stat, time
@@ -192,9 +192,42 @@ def torch_probabilities(
         with torch.inference_mode(): return model(torch.from_numpy(images).to(device)).float().cpu().double().softmax(1).numpy()
     return probabilities
 
+# %% ../../nbs/34_deploy.predict.ipynb #bd996b2a
+def open_store(
+    address:str              # Such as 's3://bucket/photos'
+):                           # fsspec's file system, and the path in it. DataError where there is no way in
+    "An object store."
+    try:
+        import fsspec
+        store, path = fsspec.core.url_to_fs(address)
+        store.exists(path)
+        return store, path
+    except ImportError as error: raise DataError(f"{address} needs a package ({error}): pip install 'catdog-timm[sources]'") from None
+    except Exception as error: raise DataError(f'{address} cannot be reached: {type(error).__name__}: {str(error)[:120]}') from None
+
+def _fetch_from_store(address):
+    "The bytes of a photo in an object store"
+    store, path = open_store(address)
+    try:
+        if store.size(path) > MAX_BYTES: raise DataError(f'too large: more than {MAX_BYTES/1e6:,.0f} MB')
+        return store.cat_file(path)
+    except OSError as error: raise DataError(f'cannot be fetched: {error}') from None
+
 # %% ../../nbs/34_deploy.predict.ipynb #3f692ce2
 _NAMES = set(' '.join(PHOTO_FORMATS.values()).split())
-_ADDRESSES = ('http://', 'https://')
+
+def _is_address(name): return '://' in str(name)
+
+def _in_bucket(address):
+    "The photos at an address of an object store: below it where it is a folder, else itself"
+    if address.startswith(('http://', 'https://')): return [address]
+    try: store, path = open_store(address)
+    except DataError: return [address]      # the row of its error says so
+    if glob.has_magic(path): found = store.glob(path)
+    elif store.isdir(path): found = store.find(path)
+    else: return [address]
+    scheme = address.partition('://')[0]
+    return [f'{scheme}://{name}' for name in sorted(found) if os.path.splitext(name)[1].lower() in _NAMES] or [address]
 
 def photos_below(
     folder:str|Path
@@ -207,23 +240,24 @@ def photos_below(
     return sorted(found)
 
 def find_paths(
-    named,                       # Files, folders, patterns such as 'in/*.jpg', http(s) addresses; '-' stands for the lines of `lines`
+    named,                       # Files, folders, patterns such as 'in/*.jpg', addresses (http, s3, gs); '-' stands for the lines of `lines`
     lines=()                     # Any iterable of paths, such as standard input
 ):                               # Paths as they are found
     "The photos that a command names."
     for name in map(str, named):
         if name == '-': yield from (line.rstrip('\r\n') for line in lines if line.strip())
-        elif name.startswith(_ADDRESSES): yield name
+        elif _is_address(name): yield from _in_bucket(name)
         elif os.path.isdir(name): yield from photos_below(name)
         elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]
         else: yield name
 
 # %% ../../nbs/34_deploy.predict.ipynb #a9029aeb
 def fetch_photo(
-    address:str,                 # http or https
+    address:str,                 # http, https, or of an object store
     seconds:float=60             # At most
 )->bytes:
     "The bytes of a photo at an address. DataError says why there are none."
+    if not address.startswith(('http://', 'https://')): return _fetch_from_store(address)
     import urllib.error, urllib.request
     data, end = b'', time.monotonic()+seconds
     try:
@@ -295,7 +329,7 @@ class Predictor:
         path:str|Path
     )->np.ndarray|dict:              # What `describe_batch` takes: an array, or the row of an error
         "Read and resize one photo."
-        try: image = open_photo(fetch_photo(path) if str(path).startswith(_ADDRESSES) else read_photo(path))
+        try: image = open_photo(fetch_photo(str(path)) if _is_address(path) else read_photo(path))
         except (DataError, OSError) as error: return error_row(path, error)
         return self.to_input(image)
 

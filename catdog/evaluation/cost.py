@@ -143,7 +143,9 @@ def measure_throughput(
 # %% ../../nbs/39_evaluation.cost.ipynb #7edf1b0a
 _WORKER = """
 import sys, time, torch
+from catdog.machine import end_with
 from catdog.models.backbone import load_model
+end_with(int(sys.argv[3]))
 torch.set_num_threads(1)
 model, _, shape = load_model(sys.argv[1])
 x = torch.zeros(8, 3, shape.size, shape.size)
@@ -164,7 +166,7 @@ def process_throughput(
     seconds:float=3.
 )->float:                        # Photos a second of all together
     "Photos a second of several processes side by side."
-    command = [sys.executable, '-c', _WORKER, str(model_file), str(seconds)]
+    command = [sys.executable, '-c', _WORKER, str(model_file), str(seconds), str(os.getpid())]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     workers = [subprocess.Popen(command, text=True, **pipes) for _ in range(processes)]
     try:
