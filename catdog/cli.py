@@ -326,6 +326,7 @@ def evaluate(
     cost:Annotated[bool, typer.Option('--cost', help='Export and measure the costs again, on this machine.')]=False,
     data:Annotated[Optional[str], typer.Option(help="Where the runs' photos lie now [where they lay].")]=None,
     limit:Annotated[int, typer.Option(min=1, help='Most photos to corrupt.')]=200,
+    provider:Annotated[Optional[str], typer.Option(help="Of onnxruntime, for --cost, such as CUDAExecutionProvider [the processor's].")]=None,
 ):
     "Add to what is known of finished runs. Exit status 1 if any could not be evaluated."
     with _plain_errors():
@@ -338,7 +339,7 @@ def evaluate(
     from catdog.evaluation.evaluate import evaluate_folder
     failed = False
     for folder in folders:
-        try: typer.echo(evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit).folder)
+        try: typer.echo(evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit, provider).folder)
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:
             failed = True
@@ -383,13 +384,15 @@ def choose(
     by:Annotated[str, typer.Option(help='What is to be cheap: latency, size, macs, training or energy.')]='latency',
     metric:Annotated[str, typer.Option(help='What is compared: accuracy, balanced, log_loss or top5.')]='accuracy',
     data:Annotated[Optional[str], typer.Option(help='Name of the data set to keep; the one with the most runs where it is left out.')]=None,
+    on:Annotated[str, typer.Option(help='Where it will run: cpu or gpu.')]='cpu',
+    max_gpu_mb:Annotated[Optional[float], typer.Option(help="Most MiB of a GPU's memory it may take.")]=None,
     as_json:Annotated[bool, typer.Option('--json', help='The choice as JSON.')]=False,
 ):
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog import door
     with _plain_errors('the runs are as they were'):
         comparison = door.compare(runs, data, metric)
-        choice = door.choose(comparison, max_ms, max_mb, delta, by)
+        choice = door.choose(comparison, max_ms, max_mb, delta, by, on, max_gpu_mb)
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
     if as_json: typer.echo(json.dumps({**choice.to_dict(), 'left_out': comparison.left_out}, indent=1))
     else: _say_choice(choice)

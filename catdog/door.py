@@ -286,13 +286,15 @@ def choose(
     max_ms:float|None=None,  # Most milliseconds a photo may take, from JPEG bytes to a label
     max_mb:float|None=None,  # Most MiB the model's file may have
     delta:float|None=None,   # Points of accuracy that may be given up for less cost; None takes the fewest that the photos can show
-    by:str='latency'         # What is to be cheap: 'latency', 'size', 'macs', 'training' or 'energy'
+    by:str='latency',        # What is to be cheap: 'latency', 'size', 'macs', 'training' or 'energy'
+    on:str='cpu',            # Where it will run: 'cpu' or 'gpu'
+    max_gpu_mb:float|None=None   # Most MiB of the card's memory it may take
 ):    # Choice
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog.comparison.choose import Choice, choose as pick
     Choice._repr_markdown_ = describe_choice
     if isinstance(comparison, (str, Path)): comparison = compare(comparison)
-    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by)
+    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, on=on, max_gpu_mb=max_gpu_mb)
 
 # %% ../nbs/66_door.ipynb #95deca6c
 class Predictions(list):

@@ -78,16 +78,19 @@ def measure_costs(
     shape:Preprocessing,
     classes:list[str],
     paths:list,                  # Test photos: some are timed, and all are labelled by the artefact too
+    precision:str='fp32',        # Of the run
+    provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
     **facts                      # What the artefact carries beside, as for `export_model`
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
     jpegs, weights = _sample_jpegs(paths), folder/'model.safetensors'
     try: exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
     except ValueError as error: exported, note = None, str(error)
-    with measuring(folder.name, say=_say) as turn:
-        found = {**torch_cost(model, shape, jpegs), **turn, 'file_mb': weights.stat().st_size/2**20}
-        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1))
-        found['onnx'] = artefact_cost(exported, jpegs) if exported else dict(note=note)
+    device = next(model.parameters()).device
+    with measuring(folder.name, say=_say, device=device) as turn:
+        found = {**torch_cost(model, shape, jpegs, precision), **turn, 'file_mb': weights.stat().st_size/2**20}
+        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=device)
+        found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
     if exported: found['onnx'].update(largest_difference=largest_difference(Artefact(exported), model, list(paths)), compared=len(paths))
     return found
 
@@ -121,6 +124,11 @@ def artefact_facts(
     return dict(arch=info['config']['arch'], run=run.folder.name, temperature=(info.get('calibration') or {}).get('temperature'), sure=sure)
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #b9143d37
+def _measured(training, classes, photos, facts):
+    "The costs of a run, at the precision that it was trained in"
+    how = dict(facts, precision=training.resolved['precision'])
+    return measure_costs(training.run.folder, training.model, training.shape, classes, photos.path, **how)
+
 def evaluate_run(
     training:Training,           # Trained by `fit`
     known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
@@ -132,7 +140,7 @@ def evaluate_run(
         valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
-        costs = dict(known) if known else measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
+        costs = dict(known) if known else _measured(training, classes, photos, facts)
         artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
         seconds = timings.get('train_seconds')
         if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
@@ -257,7 +265,8 @@ def evaluate_folder(
     robustness:bool=False,       # Test on corrupted photos
     scaling:bool=False,          # Measure how throughput scales
     costs:bool=False,            # Measure the costs again, on this machine
-    limit:int=200                # Most photos to corrupt
+    limit:int=200,               # Most photos to corrupt
+    provider:str|None=None       # Of onnxruntime, for the artefact's latency; None is the processor's
 )->Run:
     "Add to what is known of a finished run, on the device it was trained on."
     _check_run(run)
@@ -270,6 +279,7 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
-        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **artefact_facts(run))
+        how = dict(precision=info['resolved'].get('precision', 'fp32'), provider=provider)
+        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
     return run
