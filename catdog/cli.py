@@ -362,10 +362,6 @@ only what the answer takes, on folds of all photos.
 
 What was done is kept in the runs' folder: the same command goes on where it stopped, and a larger --budget goes further."""
 
-def _goes_further(config):
-    "What the same command would do after it was interrupted"
-    return f'the same command goes on from the trainings that are finished in {config.runs}'
-
 def _say_found(found):
     "The answer for a person"
     typer.echo(found.table.to_string(index=False)+'\n')
@@ -395,11 +391,9 @@ def find(
     runs:Annotated[str, typer.Option(help='Folder the run folders lie in.')]='runs',
 ):
     settings = dict(locals())
-    with _plain_errors():
+    with _plain_errors(f'the same command goes on from the trainings that are finished in {runs}'):
         from catdog import door
-        from catdog.finding.find import make_find_config
-        config = make_find_config(**settings)
-        with _interruptible(_goes_further(config)): found = door.find(**settings)
+        found = door.find(**settings)
     _say_found(found)
     if not found.decided: raise typer.Exit(3)
 

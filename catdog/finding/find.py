@@ -245,13 +245,15 @@ def run_trainings(
         for name in step.train:
             if name in race.evidence.names: _train(race, name, step.fold, say)
 
-# %% ../../nbs/63_finding.find.ipynb #c1c4eee2
+# %% ../../nbs/63_finding.find.ipynb #0de71d40
+def _in_points(share): return f"{points(share)} {'point' if points(share) == '1' else 'points'}"
+
 def _behind_words(race, name):
     "How sure it is that a candidate is good enough"
     delta, others = race.field.config.delta/100, [other for other in race.evidence.names if other != name]
     if not others: return f'{name} is the only candidate'
     verdict = judge(race.evidence, delta, race.dropped)[name]
-    return f'within {points(delta)} points of every other candidate (at most {points(max(0, verdict.high))} behind, with 95% certainty)'
+    return f'within {_in_points(delta)} of every other candidate (at most {_in_points(max(0, verdict.high))} behind, with 95% certainty)'
 
 def _answer_sentence(race, step):
     "The answer in one sentence"

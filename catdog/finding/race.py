@@ -165,8 +165,8 @@ def _pair_table(evidence):
     pairs['degrees'] = variance**2/(pairs.of_photos**2/np.maximum(1, pairs.groups-1)+pairs.of_runs**2/degrees)
     return pairs
 
-# %% ../../nbs/61_finding.race.ipynb #8f2b13f1
-LEVEL, OF_HEADS = .05, .005      # Chance of a wrong answer in all; of it, what drops by heads may use
+# %% ../../nbs/61_finding.race.ipynb #19e93ff0
+LEVEL, OF_HEADS = .05, .02       # Chance of a wrong answer in all; of it, what drops by heads may use
 
 def look_share(
     folds:int                # Folds in all: a pair is looked at as often as its common folds grow
@@ -196,7 +196,7 @@ def _trained_bounds(evidence, others):
         found[first, second] = -high_single[i], high[j]
     return found
 
-# %% ../../nbs/61_finding.race.ipynb #f37c6904
+# %% ../../nbs/61_finding.race.ipynb #fc76315a
 def _untrained_bounds(evidence, lift, share):
     "The same where one of the two has a head only"
     trained, found = evidence.trained, {}
@@ -213,8 +213,7 @@ def behind_bounds(
 )->dict:                     # By (candidate, other): least and most by which the candidate is behind
     "How far each candidate may be behind each other; worked out once."
     if 'bounds' not in evidence.known:
-        share = OF_HEADS/max(1, len(evidence.names))
-        of_heads = _untrained_bounds(evidence, learn_lift(evidence), share)
+        of_heads = _untrained_bounds(evidence, learn_lift(evidence), OF_HEADS)
         evidence.known['bounds'] = {**of_heads, **_trained_bounds(evidence, len(evidence.names)-1)}
     return evidence.known['bounds']
 
@@ -292,7 +291,7 @@ def _seconds(evidence, names, folds):
     "What it takes until these have so many folds each"
     return sum(max(0, folds-len(evidence.done(name)))*evidence.seconds[name] for name in names) if folds < math.inf else math.inf
 
-# %% ../../nbs/61_finding.race.ipynb #c34e3a84
+# %% ../../nbs/61_finding.race.ipynb #3284057b
 @dataclass(frozen=True)
 class Question:
     "What could settle how a candidate stands to another."
@@ -308,7 +307,7 @@ def _ask(evidence, name, other, delta, worse):
     share = look_share(evidence.folds)/(max(1, len(evidence.names)-1) if worse else 1)
     folds = folds_to_settle(pair, delta, share, evidence.folds, worse)
     nearer = 2*pair.standard_error*(1-math.sqrt(pair.folds/(pair.folds+1)))
-    step = Step(lacking[1], lacking[0], f'is {name} within {points(delta)} points of {other}?', nearer=nearer)
+    step = Step(lacking[1], lacking[0], f"is {name} within {points(delta)} {'point' if points(delta) == '1' else 'points'} of {other}?", nearer=nearer)
     return Question(name, other, _seconds(evidence, (name, other), folds), step)
 
 # %% ../../nbs/61_finding.race.ipynb #1f81e705
@@ -329,12 +328,23 @@ def _plan(evidence, name, delta, dropped):
     best = max(good, key=lambda asked: asked.step.nearer/evidence.seconds[list(asked.step.train)].sum())
     return seconds, best.step
 
-# %% ../../nbs/61_finding.race.ipynb #7486ae91
-def _first_round(evidence, dropped):
-    "A first fold for the candidate that is cheapest to train, where one has none yet"
-    waiting = [name for name in evidence.names if name not in dropped and not evidence.done(name)]
+# %% ../../nbs/61_finding.race.ipynb #021025f2
+def _front(evidence, left, delta):
+    "The cheapest to use of those trained that does not seem to be worse; None where there is none"
+    seen = evidence.tuned[left].mean()
+    return next((name for name in left if seen[name] >= seen.max()-delta), None)
+
+def _first_round(evidence, left, delta, seconds):
+    "A first fold for the candidate that is cheapest to train; before that, for fewer seconds, one more of the one that leads"
+    waiting, front = [name for name in left if not evidence.done(name)], _front(evidence, left, delta)
     if not waiting: return None
-    return Step((evidence.seconds[waiting].idxmin(),), 0, 'a first fold of every candidate that its head has not shown to be worse')
+    cheapest = evidence.seconds[waiting].idxmin()
+    lacking = _lacking(evidence, (front,)) if front else None
+    spare = seconds-evidence.seconds[waiting].sum()
+    if lacking and evidence.seconds[front] < min(evidence.seconds[cheapest], spare):
+        return Step(lacking[1], lacking[0], 'how good the one that leads is at least, before dearer ones are trained')
+    if evidence.seconds[cheapest] > seconds: return Step(open=tuple(left), reason='what is left to spend is less than the next training takes')
+    return Step((cheapest,), 0, 'a first fold of every candidate that its head has not shown to be worse')
 
 def next_step(
     evidence:Evidence,
@@ -346,7 +356,7 @@ def next_step(
     verdicts, given_up = judge(evidence, delta, dropped), []
     left = [name for name in evidence.names if name not in dropped]
     if verdicts[left[0]].state == 'good enough': return Step(answer=left[0], reason='the cheapest that is left is shown to be good enough')
-    first = _first_round(evidence, dropped)
+    first = _first_round(evidence, left, delta, seconds)
     if first: return first
     for name in left:
         if verdicts[name].state == 'good enough':
