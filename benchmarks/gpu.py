@@ -1,4 +1,4 @@
-"""Images a second that reach a GPU: catdog with the photos on the card and from pinned memory, beside timm's and fastai's loaders."""
+"""Images a second that reach a GPU and that are trained on, with the photos on the card and in memory, beside timm's and fastai's loaders."""
 import shutil
 import sys
 import tempfile
@@ -59,6 +59,43 @@ def fastai_loader(folder, size, device):
     return ImageDataLoaders.from_folder(folder, valid_pct=.01, bs=BATCH, num_workers=WORKERS, device=device, **files).train
 
 
+def one_training(batches, model, opt, device):
+    "Images a second of training steps in bfloat16 over batches, and the processor's microseconds an image"
+    wait(device)
+    start, busy, n = time.perf_counter(), time.process_time(), 0
+    for images, labels in batches:
+        with torch.autocast(device.type, torch.bfloat16): logits = model(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        opt.step()
+        opt.zero_grad()
+        n += len(images)
+    wait(device)
+    return n/(time.perf_counter()-start), 1e6*(time.process_time()-busy)/n
+
+
+def processor_time(loader, device):
+    "The processor's microseconds an image of a pass over a loader"
+    wait(device)
+    busy = time.process_time()
+    n = sum(len(images) for images, _ in loader)
+    wait(device)
+    return 1e6*(time.process_time()-busy)/n
+
+
+def train(loaders, arch, size, device, repeats):
+    "Images a second of each loader and of batches that are ready, turn by turn"
+    import timm
+    torch.backends.cudnn.benchmark = torch.backends.cuda.matmul.allow_tf32 = True
+    model = timm.create_model(arch, num_classes=1000, **({'img_size': size} if 'vit' in arch else {}))
+    model = model.to(device, memory_format=torch.channels_last).train()
+    opt = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
+    one = next(iter(next(iter(loaders.values()))))
+    passes = {name: partial(one_training, loader, model, opt, device) for name, loader in loaders.items()}
+    passes['batches that are ready'] = partial(one_training, [one]*len(next(iter(loaders.values()))), model, opt, device)
+    for each in passes.values(): each()
+    return take_turns({name: lambda each=each: each()[0] for name, each in passes.items()}, repeats)
+
+
 def agreement(loader, resident):
     "Levels of 255 by which the same view differs that was made on the CPU and on the device"
     rows = list(range(BATCH))
@@ -75,12 +112,13 @@ def compare(folder, photos, size, device, repeats, cache):
     for loader in loaders.values(): one_pass(loader, device)   # workers started, packs in memory
     on_card, in_memory = ours.values()
     turns = take_turns({name: partial(one_pass, loader, device) for name, loader in loaders.items()}, repeats)
-    return turns, agreement(in_memory, on_card)
+    busy = {name: float(np.median([processor_time(loader, device) for _ in range(repeats)])) for name, loader in ours.items()}
+    return turns, agreement(in_memory, on_card), busy, ours
 
 
 def main():
     args = arguments(__doc__, photos=(str(PHOTOS), 'class folders of photos'), sizes=([128, 224], 'sides of the crop, in pixels'),
-        device=('cuda', 'where batches end'))
+        device=('cuda', 'where batches end'), archs=(['mobilenetv3_small_100', 'resnet50'], 'networks that are trained'))
     if args.device == 'cuda' and not torch.cuda.is_available():
         sys.exit('benchmarks/gpu.py needs a GPU that torch can use (CUDA), and none is here')
     warnings.filterwarnings('ignore')
@@ -91,16 +129,24 @@ def main():
     cache = Path(tempfile.mkdtemp(prefix='catdog-'))
     try:
         for size in args.sizes:
-            turns, levels = compare(str(folder), photos, size, device, args.repeats, cache)
+            turns, levels, busy, ours = compare(str(folder), photos, size, device, args.repeats, cache)
             best = max(('timm create_loader', 'fastai'), key=lambda name: summary(turns[name])['median'])
             over = {name: summary(ratios(turns, name, best))['median'] for name in turns}
-            rows += [(f'{size} px  {name}', show(values), f'{over[name]:.2f}') for name, values in turns.items()]
+            told = {name: f'{value:.0f}' for name, value in busy.items()}
+            rows += [(f'{size} px  {name}', show(values), f'{over[name]:.2f}', told.get(name, '')) for name, values in turns.items()]
             targets.append((f'{size} px, photos on the card over {best}', over['catdog, photos on the card'], 4, True))
             targets.append((f'{size} px, levels of 255 between card and CPU', levels, 4, False))
+            targets.append((f'{size} px, processor microseconds a photo', busy['catdog, photos in memory'], 240, False))
+            for arch in args.archs:
+                turns, ready = train(ours, arch, size, device, args.repeats), 'batches that are ready'
+                over = {name: summary(ratios(turns, name, ready))['median'] for name in turns}
+                rows += [(f'{size} px  train {arch}, {name.removeprefix("catdog, ")}', show(values), f'{over[name]:.2f}', '')
+                    for name, values in turns.items()]
+                targets.append((f'{size} px, {arch}, photos on the card over {ready}', over['catdog, photos on the card'], .94, True))
     finally: shutil.rmtree(cache)
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device)
     title = f'Images a second on {where}, {len(files)} photos, batches of {BATCH}: median (smallest to largest) of {args.repeats} turns'
-    report('gpu', title, ['loader', 'images a second', 'over the best other'], rows, args, targets, device=where)
+    report('gpu', title, ['loader', 'images a second', 'over the best other, or ready batches', 'processor, µs an image'], rows, args, targets, device=where)
 
 
 if __name__ == '__main__': main()

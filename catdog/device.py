@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['pick_device', 'worker_device', 'keep_freed_memory', 'fix_seed', 'training_arithmetic', 'autocast', 'synchronize',
-           'training_step', 'pick_precision', 'is_out_of_memory', 'largest_batch', 'step_fits', 'compile_model',
-           'describe_hardware', 'describe_versions']
+           'training_step', 'pick_precision', 'send', 'exact_products', 'is_out_of_memory', 'largest_batch',
+           'step_fits', 'compile_model', 'describe_hardware', 'describe_versions']
 
 # %% ../nbs/04_device.ipynb #fc9755dd
 import copy, ctypes, os, platform, random, sys, time, warnings
@@ -151,6 +151,24 @@ def pick_precision(
         trial = copy.deepcopy(model).train()
         seconds = {p: _step_seconds(trial, images[:8], p) for p in ('fp32', 'bf16')}
     return 'bf16' if seconds['bf16'] < .9*seconds['fp32'] else 'fp32', seconds
+
+# %% ../nbs/04_device.ipynb #1dd7485e
+def send(
+    values,                      # An array, a list or a tensor in memory
+    device:torch.device
+)->torch.Tensor:
+    "Values on a device; a GPU is not waited for."
+    values = torch.as_tensor(values)
+    if device.type != 'cuda': return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+@contextmanager
+def exact_products():
+    "Matrix products of the block in all bits of float32."
+    matmul = torch.backends.cuda.matmul
+    before, matmul.allow_tf32 = matmul.allow_tf32, False
+    try: yield
+    finally: matmul.allow_tf32 = before
 
 # %% ../nbs/04_device.ipynb #3aeb8a6a
 def is_out_of_memory(

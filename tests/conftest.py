@@ -74,6 +74,15 @@ def report(tmp_path_factory, runs):
     return out
 
 
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory):
+    "The wheel of this checkout"
+    out = tmp_path_factory.mktemp('dist')
+    done = run(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--quiet', '--wheel-dir', out, ROOT)
+    assert done.returncode == 0, done.stderr
+    return next(out.glob('*.whl'))
+
+
 @pytest.fixture
 def page():
     "A page of headless Chromium"

@@ -177,3 +177,38 @@ def test_damage_of_any_kind_never_raises(dirty):
 def test_unknown_source_names_the_nearest():
     done = catdog('audit', 'dogcats')
     assert done.returncode == 2 and "did you mean 'dogscats'?" in done.stderr and 'Traceback' not in done.stderr
+
+
+SHORTCUTS = {  # What is done to the photos of one class, and the properties that tell it then
+    'size': (dict(size=(240, 180)), {'width and height'}), 'shape': (dict(size=(90, 190)), {'width and height', 'width over height'}),
+    'format': (dict(suffix='.png'), {'format', 'camera'}), 'brightness': (dict(dim=5), {'brightness and contrast'}),
+    'camera': (dict(model='X-Ray 2000'), {'camera'}), 'nothing': ({}, set())}
+
+
+@pytest.fixture(scope='module')
+def drawn():
+    from catdog.photos.sample import draw_picture
+    return [draw_picture('cat', number).resize((120, 90)) for number in range(60)]
+
+
+@pytest.mark.parametrize('planted', SHORTCUTS)
+def test_a_class_that_is_told_without_looking_is_named(planted, drawn, tmp_path):
+    from catdog.photos.card import describe_shortcuts, find_shortcuts
+    from catdog.photos.workers import inspect_photo
+    (change, telling), rows = SHORTCUTS[planted], []
+    for number, photo in enumerate(drawn):
+        label = ('healthy', 'ill', 'recovered')[number % 3]
+        done = change if label == 'ill' else {}
+        path, exif = tmp_path/f"{number}{done.get('suffix', '.jpg')}", photo.getexif()
+        exif[271], exif[272] = 'Maker', done.get('model', f'C{number % 4}')
+        photo.resize(done.get('size', photo.size)).point(lambda value: value//done.get('dim', 1)).save(path, exif=exif)
+        rows.append(dict(path=str(path), label=label, **inspect_photo(path)))
+    said = describe_shortcuts(find_shortcuts(pd.DataFrame(rows)))
+    assert {line.partition(' alone predicts')[0] for line in said} == telling
+    assert all("'ill'" in line for line in said), said
+
+
+def test_a_set_too_small_to_ask_has_no_shortcut(tmp_path):
+    from catdog.photos.card import describe_shortcuts, find_shortcuts
+    few = pd.DataFrame(dict(path=['a.jpg', 'b.png'], label=['a', 'b'], sha256=['1', '2'], status='ok', note='', width=9, height=9, thumbnail=''))
+    assert describe_shortcuts(find_shortcuts(few)) == []

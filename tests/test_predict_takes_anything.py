@@ -34,6 +34,19 @@ def test_what_never_ends_costs_a_row(model, pets, tmp_path):
     assert told[-1]['label'] in ('cat', 'dog')
 
 
+def test_names_of_any_kind_take_a_row_and_the_rest_goes_on(model, pets, tmp_path):
+    photo = (pets/'cat'/'cat.0.jpg').read_bytes()
+    names = [os.fsencode(tmp_path)+name for name in (b'/caf\xe9.jpg', b'/new\nline.jpg', b'/\x1b[2Jgone.jpg', '/\u202e猫 .jpg'.encode(), b'/-n')]
+    for name in names: open(name, 'wb').write(photo)
+    done = catdog('predict', model, *map(os.fsdecode, names), errors='surrogateescape')
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == len(names), done.stderr
+    assert '\x1b' not in done.stdout and r'new\nline' in done.stdout
+    listed = catdog('predict', model, '-', '--json', input=f'a\0b.jpg\n\n{pets/"cat"/"cat.0.jpg"}\n')
+    assert listed.returncode == 1 and [set(row) for row in rows(listed)][0] == {'path', 'error'} and rows(listed)[1]['label']
+    endless = catdog('predict', model, '-', input='x'*10**6)
+    assert endless.returncode == 2 and 'a line of more than 65,536 characters' in endless.stderr
+
+
 def test_folders_lists_and_tables(model, pets):
     folder = catdog('predict', model, pets, '--json')
     assert folder.returncode == 0 and len(rows(folder)) == 60 and 'photos a second' in folder.stderr
@@ -79,3 +92,16 @@ def test_no_network_without_being_asked(tmp_path, pets, arch):
     model = of_another_make(tmp_path/'model.safetensors', json.dumps({**GOOD, 'arch': arch}))
     done = catdog('predict', model, pets/'cat'/'cat.0.jpg', env={**os.environ, 'HF_HUB_OFFLINE': '0'})
     assert done.returncode == 2 and 'which predicting never does' in done.stderr
+
+
+def test_photos_of_a_bucket(model, pets, bucket):
+    "A folder, a pattern and a photo of an object store, and one that is not there"
+    for photo in sorted((pets/'cat').iterdir())[:3]: bucket.put_file(str(photo), f'pets/in/{photo.name}')
+    bucket.pipe_file('pets/in/notes.txt', b'meow')
+    here = rows(catdog('predict', model, *sorted((pets/'cat').iterdir())[:3], '--json'))
+    for named in (['s3://pets/in'], ['s3://pets/in/*.jpg']):
+        told = rows(catdog('predict', model, *named, '--json'))
+        assert [row['probabilities'] for row in told] == [row['probabilities'] for row in here]
+        assert all(row['path'].startswith('s3://pets/in/') for row in told)
+    done = catdog('predict', model, 's3://pets/none.jpg', 'nowhere://x/y.jpg', '--json')
+    assert done.returncode == 1 and all('error' in row for row in rows(done)) and 'Traceback' not in done.stderr

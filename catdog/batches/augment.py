@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
+from ..device import exact_products, send
 from ..photos.preprocessing import Preprocessing
 from .packing import TORCH_RESAMPLING, PackedPhotos, resize_pixels
 
@@ -78,11 +79,12 @@ def crop_and_resize(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     box:tuple,                   # Left, top, right and bottom, in pixels
     size:int,                    # Side of the square result, in pixels
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    out:torch.Tensor|None=None   # Of the result's shape, to write into
 )->torch.Tensor:                 # uint8 (1, 3, size, size), channels last
     "A part of a photo as a square, antialiased."
     left, top, right, bottom = box
-    return resize_pixels(pixels[top:bottom, left:right], size, size, interpolation)
+    return resize_pixels(pixels[top:bottom, left:right], size, size, interpolation, out)
 
 # %% ../../nbs/18_batches.augment.ipynb #3d309fdc
 RED, GREEN, BLUE = .2989, .587, .114   # the weights of grey, as torchvision's
@@ -132,52 +134,61 @@ def normalize(
     return out.copy_(views.mul_(factor).add_(shift))
 
 # %% ../../nbs/18_batches.augment.ipynb #fc4f4084
-def _mean_grey(view, brightness):
-    "Of a view (height, width, 3) after brightness"
-    height, width, _ = view.shape
+def _mean_grey(view, brightness, shares):
+    "Of a view (height, 3*width) after brightness; `shares` are those of grey, for each number of a row"
+    height, length = view.shape
     white, total = np.float32(255), 0.
-    red_share, green_share, blue_share = np.float32(RED), np.float32(GREEN), np.float32(BLUE)
     for y in range(height):
         row = np.float32(0)
-        for x in range(width):
-            row += red_share*min(view[y, x, 0]*brightness, white)
-            row += green_share*min(view[y, x, 1]*brightness, white)
-            row += blue_share*min(view[y, x, 2]*brightness, white)
+        for i in range(length): row += shares[i]*min(view[y, i]*brightness, white)
         total += row
-    return np.float32(total/(height*width))
+    return np.float32(3*total/(height*length))
 
-def _colour_row(red, green, blue, saturation, scale, shift):
-    "Saturation and normalisation of one row's channels, in place"
-    black, white, rest = np.float32(0), np.float32(255), np.float32(1)-saturation
-    red_share, green_share, blue_share = np.float32(RED), np.float32(GREEN), np.float32(BLUE)
-    for x in range(len(red)):
-        grey = (red_share*red[x]+green_share*green[x]+blue_share*blue[x])*rest
-        red[x] = min(max(red[x]*saturation+grey, black), white)*scale[0]+shift[0]
-        green[x] = min(max(green[x]*saturation+grey, black), white)*scale[1]+shift[1]
-        blue[x] = min(max(blue[x]*saturation+grey, black), white)*scale[2]+shift[2]
+def _light_row(pixels, brightness, contrast, added, row):
+    "Brightness and contrast of a row"
+    black, white = np.float32(0), np.float32(255)
+    for i in range(len(pixels)): row[i] = min(max(min(pixels[i]*brightness, white)*contrast+added, black), white)
+
+def _mirror_row(row, out):
+    "A row's pixels from right to left"
+    width = len(row)//3
+    for x in range(width):
+        out[3*x] = row[3*(width-1-x)]
+        out[3*x+1] = row[3*(width-1-x)+1]
+        out[3*x+2] = row[3*(width-1-x)+2]
+
 
 # %% ../../nbs/18_batches.augment.ipynb #e9b4c586
-def _one_pass(views, mirrored, factors, scale, shift, out):
-    "Colour, mirroring and normalisation of views uint8 (n, height, width, 3) into out float32 of the same shape"
-    n, height, width, _ = views.shape
-    black, white, one, table = np.float32(0), np.float32(255), np.float32(1), np.empty(256, np.float32)
-    red, green, blue = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+def _grey_row(row, share, grey):
+    "A share of each pixel's grey, three times"
+    red_share, green_share, blue_share = np.float32(RED), np.float32(GREEN), np.float32(BLUE)
+    for x in range(len(row)//3):
+        value = (red_share*row[3*x]+green_share*row[3*x+1]+blue_share*row[3*x+2])*share
+        grey[3*x] = value
+        grey[3*x+1] = value
+        grey[3*x+2] = value
+
+def _end_row(row, grey, saturation, scale, shift, out):
+    "Saturation and normalisation of a row"
+    black, white = np.float32(0), np.float32(255)
+    for i in range(len(row)): out[i] = min(max(row[i]*saturation+grey[i], black), white)*scale[i]+shift[i]
+
+
+# %% ../../nbs/18_batches.augment.ipynb #9cfde7a7
+def _one_pass(views, mirrored, factors, scale, shift, shares, out):
+    "Colour, mirroring and normalisation of views uint8 (n, height, 3*width) into out float32 of the same shape"
+    n, height, length = views.shape
+    one, row, spare, grey = np.float32(1), np.empty(length, np.float32), np.empty(length, np.float32), np.empty(length, np.float32)
     for i in range(n):
         brightness, contrast, saturation = factors[i]
-        added = (one-contrast)*_mean_grey(views[i], brightness)
-        for level in range(256): table[level] = min(max(min(level*brightness, white)*contrast+added, black), white)
+        added = (one-contrast)*_mean_grey(views[i], brightness, shares)
         for y in range(height):
-            for x in range(width):
-                red[x] = table[views[i, y, x, 0]]
-                green[x] = table[views[i, y, x, 1]]
-                blue[x] = table[views[i, y, x, 2]]
-            _colour_row(red, green, blue, saturation, scale, shift)
-            last, step = (width-1, -1) if mirrored[i] else (0, 1)
-            for x in range(width):
-                place = last+step*x
-                out[i, y, place, 0] = red[x]
-                out[i, y, place, 1] = green[x]
-                out[i, y, place, 2] = blue[x]
+            _light_row(views[i, y], brightness, contrast, added, row)
+            if mirrored[i]:
+                _mirror_row(row, spare)
+                row, spare = spare, row
+            _grey_row(row, one-saturation, grey)
+            _end_row(row, grey, saturation, scale, shift, out[i, y])
 
 # %% ../../nbs/18_batches.augment.ipynb #ff2e4f06
 REASSOCIATED = {'contract', 'nsz', 'reassoc', 'arcp'}   # sums may be taken in another order; infinities and NaN stay what they are
@@ -193,17 +204,18 @@ def _compile(function, **namespace):
 @lru_cache
 def fused_pass():            # A function, or None where numba is not installed
     "`_one_pass` compiled."
-    try: return _compile(_one_pass, _mean_grey=_compile(_mean_grey), _colour_row=_compile(_colour_row))
+    try: parts = {part.__name__: _compile(part) for part in (_mean_grey, _light_row, _mirror_row, _grey_row, _end_row)}
     except ImportError: return None
+    return _compile(_one_pass, **parts)
 
 # %% ../../nbs/18_batches.augment.ipynb #36be5172
 def _finish(views, mirrored, factors, shape, out, fused):
     "Mirror, colour and normalise views uint8 (n, 3, size, size) channels last into `out`"
     if fused and factors is not None and out.dtype == torch.float32:
-        scale, shift = (v.numpy() for v in normal_scale(shape))
-        pixels = views.permute(0, 2, 3, 1).contiguous()
-        fused(pixels.numpy(), mirrored, factors.numpy(), scale, shift, out.permute(0, 2, 3, 1).numpy())
-        return
+        scale, shift = (v.numpy() for v in normal_scale(shape, shape.size))
+        shares = np.tile(np.float32((RED, GREEN, BLUE)), shape.size)
+        pixels, normal = (some.permute(0, 2, 3, 1).flatten(2).numpy() for some in (views, out))
+        return fused(pixels, mirrored, factors.numpy(), scale, shift, shares, normal)
     if mirrored.any(): views = torch.where(torch.as_tensor(mirrored).view(-1, 1, 1, 1), views.flip(-1), views)
     if factors is not None: views = shift_colours(views, factors)
     if out.dtype == torch.uint8: out.copy_(views)
@@ -266,7 +278,7 @@ def _steps(kind, draws):
     if kind == 'trivial': return [(draws[0], 2*draws[1]-1)]
     return [(which, math.copysign(.3, sign-.5)) for which, sign in draws.reshape(2, 2)]
 
-def _operate(view, kind, draws):
+def _operate(view, draws, kind):
     "A view uint8 (1, 3, size, size) after its random operations"
     image = Image.fromarray(view[0].permute(1, 2, 0).numpy())
     for which, strength in _steps(kind, draws): image = _OPERATIONS[int(which*len(_OPERATIONS))](image, strength)
@@ -314,15 +326,17 @@ def augment(
     if out is None: out = torch.empty((len(photos), 3, shape.size, shape.size), dtype=torch.uint8, memory_format=torch.channels_last)
     plan = plan_views([photo.shape[:2] for photo in photos], shape, draws, how)
     one_pass = fused_pass() if fused and how and out.dtype == torch.float32 else None
-    factors = plan.factors
+    factors, boxes = plan.factors, plan.boxes.tolist()
     if factors is None and one_pass: factors = torch.ones(len(photos), 3)   # which changes no pixel
+    room = torch.empty_like(out[:_AT_ONCE], dtype=torch.uint8)
     for first in range(0, len(photos), _AT_ONCE):
         rows = slice(first, first+_AT_ONCE)
-        boxes = plan.boxes[rows].tolist()
-        crops = [crop_and_resize(pixels, box, shape.size, shape.interpolation) for pixels, box in zip(photos[rows], boxes)]
-        if how and how.operations: crops = [_operate(crop, how.operations, draw) for crop, draw in zip(crops, draws[rows, OPERATIONS])]
-        some = None if factors is None else factors[rows]
-        _finish(torch.cat(crops), plan.mirrored[rows], some, shape, out[rows], one_pass)
+        views = room[:len(photos[rows])]
+        for pixels, box, view in zip(photos[rows], boxes[rows], views.split(1)):
+            crop_and_resize(pixels, box, shape.size, shape.interpolation, view)
+        if how and how.operations:
+            views = torch.cat([_operate(view, draw, how.operations) for view, draw in zip(views.split(1), draws[rows, OPERATIONS])])
+        _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
     return out
 
 # %% ../../nbs/18_batches.augment.ipynb #eb164d47
@@ -338,22 +352,23 @@ def _cubic(x):
 def resampling_weights(
     lengths:torch.Tensor,        # int (n,): pixels of each box along one side
     size:int,                    # Pixels of the result
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    longest:int|None=None        # The most pixels of a box, where that is known: asking a GPU for it takes time
 )->torch.Tensor:                 # float32 (n, size, longest): of each pixel of the result, the share of each pixel of the box
     "How boxes are resized along one side, antialiased."
     filter = _cubic if TORCH_RESAMPLING[interpolation] == 'bicubic' else _triangle
     scale = (lengths.float()/size).view(-1, 1, 1)
     centre = scale*(torch.arange(size, device=lengths.device).view(1, -1, 1)+.5)
-    place = torch.arange(int(lengths.max()), device=lengths.device).view(1, 1, -1)
+    place = torch.arange(longest or int(lengths.max()), device=lengths.device).view(1, 1, -1)
     weights = filter((place+.5-centre)/scale.clamp_min(1))*(place < lengths.view(-1, 1, 1))
     return weights/weights.sum(2, keepdim=True)
 
 # %% ../../nbs/18_batches.augment.ipynb #e7c35157
-def _gather_boxes(pixels, starts, widths, boxes):
+def _gather_boxes(pixels, starts, widths, boxes, largest):
     "Boxes of photos as float32 (n, 3, height, width), each in the corner of the largest; what is beside it has no weight"
     left, top, right, bottom = boxes.T
-    down = torch.arange(int((bottom-top).max()), device=pixels.device).view(1, -1, 1)
-    across = torch.arange(int((right-left).max()), device=pixels.device).view(1, 1, -1)
+    across, down = (torch.arange(side, device=pixels.device) for side in largest)
+    across, down = across.view(1, 1, -1), down.view(1, -1, 1)
     rows = torch.minimum(top.view(-1, 1, 1)+down, bottom.view(-1, 1, 1)-1)
     columns = torch.minimum(left.view(-1, 1, 1)+across, right.view(-1, 1, 1)-1)
     places = starts.view(-1, 1, 1)+rows*widths.view(-1, 1, 1)+columns
@@ -365,15 +380,18 @@ def resize_boxes(
     widths:torch.Tensor,         # int (n,), of the photos
     boxes:torch.Tensor,          # int (n, 4): left, top, right and bottom
     size:int,
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    largest:tuple[int, int]|None=None    # Width and height that no box exceeds; None asks the device for them
 )->torch.Tensor:                 # float32 (n, 3, size, size), whole levels from 0 to 255
     "A batch of boxes cut and resized at once, rounded after each side as torch's uint8 resizing does."
-    crops = _gather_boxes(pixels, starts, widths, boxes)
     left, top, right, bottom = boxes.T
-    across = resampling_weights(right-left, size, interpolation)
-    down = resampling_weights(bottom-top, size, interpolation)
-    narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
-    return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
+    largest = largest or (int((right-left).max()), int((bottom-top).max()))
+    crops = _gather_boxes(pixels, starts, widths, boxes, largest)
+    across = resampling_weights(right-left, size, interpolation, largest[0])
+    down = resampling_weights(bottom-top, size, interpolation, largest[1])
+    with exact_products():
+        narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
+        return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
 
 # %% ../../nbs/18_batches.augment.ipynb #6eec14dd
 class ResidentPhotos:
@@ -399,10 +417,12 @@ class ResidentPhotos:
     )->torch.Tensor:                 # float32 (n, 3, size, size), normalised, channels last, on the device
         "What `augment` makes, on the device."
         plan = plan_views(self.pack.shapes[rows], shape, draws, how)
-        chosen, boxes = torch.as_tensor(rows, device=self.device), torch.as_tensor(plan.boxes, device=self.device)
-        views = resize_boxes(self.pixels, self.starts[chosen], self.widths[chosen], boxes, shape.size, shape.interpolation)
-        mirrored = torch.as_tensor(plan.mirrored, device=self.device).view(-1, 1, 1, 1)
-        views = torch.where(mirrored, views.flip(-1), views)
-        if plan.factors is not None: views = shift_colours(views, plan.factors.to(self.device))
+        numbers = send(np.column_stack([rows, plan.mirrored, plan.boxes]), self.device)
+        chosen, mirrored, boxes = numbers[:, 0], numbers[:, 1].bool(), numbers[:, 2:]
+        largest = tuple((plan.boxes[:, 2:]-plan.boxes[:, :2]).max(0).tolist())
+        where = self.starts[chosen], self.widths[chosen]
+        views = resize_boxes(self.pixels, *where, boxes, shape.size, shape.interpolation, largest)
+        views = torch.where(mirrored.view(-1, 1, 1, 1), views.flip(-1), views)
+        if plan.factors is not None: views = shift_colours(views, send(plan.factors, self.device))
         out = torch.empty_like(views, memory_format=torch.channels_last)
         return normalize(views, shape, out)

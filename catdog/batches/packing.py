@@ -16,7 +16,7 @@ import pandas as pd
 import simplejpeg
 import torch
 from filelock import FileLock, Timeout
-from PIL import Image, ImageOps
+from PIL import ImageOps, JpegImagePlugin
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
 from tqdm import tqdm
@@ -29,22 +29,28 @@ from ..photos.preprocessing import Preprocessing
 
 # %% ../../nbs/17_batches.packing.ipynb #287cc118
 TORCH_RESAMPLING = {'nearest': 'bilinear', 'bilinear': 'bilinear', 'bicubic': 'bicubic', 'lanczos': 'bicubic'}
+_KERNELS = dict(bilinear=torch.ops.aten._upsample_bilinear2d_aa.out, bicubic=torch.ops.aten._upsample_bicubic2d_aa.out)
 
 def resize_pixels(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     height:int, width:int,       # To resize to, in pixels
-    interpolation:str='bicubic'  # A key of `TORCH_RESAMPLING`
+    interpolation:str='bicubic', # A key of `TORCH_RESAMPLING`
+    out:torch.Tensor|None=None   # Of the result's shape, to write into
 )->torch.Tensor:                 # uint8 (1, 3, height, width), channels last
     "Antialiased resizing by torch, which works on uint8 with the processor's vector instructions."
     planes = torch.from_numpy(np.require(pixels, requirements='W'))[None].permute(0, 3, 1, 2)   # channels last, which torch need not unpack
-    return interpolate(planes, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)
+    mode = TORCH_RESAMPLING[interpolation]
+    if out is None: return interpolate(planes, (height, width), mode=mode, antialias=True)
+    return _KERNELS[mode](planes, (height, width), False, None, None, out=out)
 
 # %% ../../nbs/17_batches.packing.ipynb #2a933965
 def _decode(data, short_side):
     "Pixels of a photo whose short side may shrink to `short_side`: RGB, upright"
-    with Image.open(io.BytesIO(data)) as image:
-        if (image.format, image.mode) != ('JPEG', 'RGB'): return np.asarray(open_photo(data))
+    try: image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))   # opened as `decode` does, which knows how large a photo may be
+    except SyntaxError: return np.asarray(open_photo(data))
+    with image:
         scale = 2*short_side/min(image.size)
+        if image.mode != 'RGB': return np.asarray(open_photo(data))
         if scale > .5: return _decode_whole(data)
         image.draft('RGB', tuple(int(np.ceil(side*scale)) for side in image.size))
         return np.asarray(ImageOps.exif_transpose(image))
@@ -74,7 +80,7 @@ def read_pixels(
     except DataError as error:
         why = f'{error}; has it changed since the catalogue was made?'
         raise DataError(f'{path} cannot be decoded any more: {why}') from None
-    except (RuntimeError, ValueError): return np.asarray(shape.resize(open_photo(path)))
+    except Exception: return np.asarray(shape.resize(open_photo(path)))   # what the quick way trips over, the careful one decides
 
 # %% ../../nbs/17_batches.packing.ipynb #41b271b0
 def _hash_chunk(chunk, data):

@@ -9,7 +9,7 @@ __all__ = ['lock_file', 'describe_holder', 'measuring', 'model_device', 'name_de
 
 # %% ../../nbs/39_evaluation.cost.ipynb #3498056f
 import json, logging, math, os, subprocess, sys, tempfile, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,7 +61,8 @@ def measuring(
     lock = FileLock(str(lock_file()))
     found = dict(alone=_wait_for_turn(lock, patience, say))
     if not found['alone']: say('measuring beside another: the cost is marked')
-    else: write_atomically(_holder_file(), json.dumps(dict(pid=os.getpid(), what=what)).encode())
+    else:
+        with suppress(OSError): write_atomically(_holder_file(), json.dumps(dict(pid=os.getpid(), what=what)).encode())   # for those who wait
     try:
         found['busy'] = round(psutil.cpu_percent(.3)/100, 2)
         yield found
@@ -143,7 +144,9 @@ def measure_throughput(
 # %% ../../nbs/39_evaluation.cost.ipynb #7edf1b0a
 _WORKER = """
 import sys, time, torch
+from catdog.machine import end_with
 from catdog.models.backbone import load_model
+end_with(int(sys.argv[3]))
 torch.set_num_threads(1)
 model, _, shape = load_model(sys.argv[1])
 x = torch.zeros(8, 3, shape.size, shape.size)
@@ -164,7 +167,7 @@ def process_throughput(
     seconds:float=3.
 )->float:                        # Photos a second of all together
     "Photos a second of several processes side by side."
-    command = [sys.executable, '-c', _WORKER, str(model_file), str(seconds)]
+    command = [sys.executable, '-c', _WORKER, str(model_file), str(seconds), str(os.getpid())]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     workers = [subprocess.Popen(command, text=True, **pipes) for _ in range(processes)]
     try:
@@ -301,7 +304,8 @@ def artefact_cost(
     latency = measure_latency(artefact.probabilities, jpegs)
     squares = [to_square(open_photo(jpegs[i % len(jpegs)]), artefact.shape) for i in range(16)]
     batch = measure_latency(artefact.square_probabilities, [squares], repeats=5, most_seconds=5)
-    return dict(device='cpu', file_mb=Path(path).stat().st_size/2**20, **latency,
+    size = sum(file.stat().st_size for file in (Path(path), Path(path).with_suffix('.bin')) if file.is_file())
+    return dict(device='cpu', file_mb=size/2**20, **latency,
         images_per_second=1000*len(squares)/batch['latency_ms'], peak_memory_mb=artefact_memory_mb(path, jpegs[0]))
 
 # %% ../../nbs/39_evaluation.cost.ipynb #568c71d0

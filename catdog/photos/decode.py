@@ -7,34 +7,40 @@ __all__ = ['PHOTO_FORMATS', 'MAX_PIXELS', 'MAX_BYTES', 'MAX_JPEG_PIXELS', 'name_
            'decode_photo', 'open_photo']
 
 # %% ../../nbs/07_photos.decode.ipynb #d6b7852e
-import io, os, re, stat, warnings, zlib
+import io, os, re, stat, sys, warnings, zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from ..errors import DataError
+from ..words import plural
 
 # %% ../../nbs/07_photos.decode.ipynb #f9bbd966
 PHOTO_FORMATS = {  # What can be read, and the names it goes by
     'JPEG': '.jpg .jpeg .jpe .jfif .mpo', 'PNG': '.png .apng', 'WEBP': '.webp', 'GIF': '.gif', 'BMP': '.bmp .dib', 'TIFF': '.tif .tiff',
-    'AVIF': '.avif .avifs', 'JPEG2000': '.jp2 .j2k .jpx .jpf', 'PPM': '.ppm .pgm .pbm .pnm', 'HEIC': '.heic .heif .hif'}
-_UNSUPPORTED = {'JPEG XL', 'Photoshop', 'EPS', 'icon', 'SVG'}
+    'AVIF': '.avif .avifs', 'JPEG2000': '.jp2 .j2k .jpx .jpf', 'PPM': '.ppm .pgm .pbm .pnm .pfm', 'HEIC': '.heic .heif .hif'}
+_RAW = "a camera's raw file"
+_UNSUPPORTED = {'JPEG XL', 'Photoshop', 'EPS', 'icon', 'SVG', 'Targa', 'DDS', 'PCX', 'SGI', 'QOI', 'OpenEXR', 'FITS', 'DICOM', _RAW}
 
 _BEGINNINGS = [  # Format, and what a file of it begins with
     ('JPEG', rb'\xff\xd8\xff'), ('PNG', rb'\x89PNG\r\n'), ('WEBP', rb'RIFF....WEBP'), ('GIF', rb'GIF8[79]a'),
+    (_RAW, rb'II\*\x00....CR|FUJIFILMCCD-RAW|II(RO|RS|U\x00)|MMOR|....ftypcrx '),
     ('TIFF', rb'II[*+]\x00|MM\x00[*+]'),
     ('AVIF', rb'....ftyp(avi[fs]|mif1.{4,24}avif)'),
     ('HEIC', rb'....ftyp(hei|hev|mif1|msf1)'),
     ('JPEG2000', rb'\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51'),
-    ('PPM', rb'P[1-6]\s'),
+    ('PPM', rb'P[1-6f]\s'),
     ('JPEG XL', rb'\xff\x0a|\x00\x00\x00\x0cJXL '),
-    ('Photoshop', rb'8BPS'), ('EPS', rb'%!PS'), ('icon', rb'\x00\x00[\x01\x02]\x00.\x00'),
+    ('Photoshop', rb'8BPS'), ('EPS', rb'%!PS'), ('icon', rb'\x00\x00[\x01\x02]\x00[^\x00]\x00'),
+    ('Targa', rb'\x00\x00[\x02\x03\x0a\x0b]\x00{5}'), ('DDS', rb'DDS '), ('PCX', rb'\x0a[\x00-\x05]\x01[\x01-\x08]'), ('SGI', rb'\x01\xda[\x00\x01]'),
+    ('QOI', rb'qoif'), ('OpenEXR', rb'v/1\x01'), ('FITS', rb'SIMPLE  ='), ('DICOM', rb'.{128}DICM'),
     ('SVG', rb'\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]'),
     ('video', rb'....ftyp|\x1aE\xdf\xa3|RIFF....AVI '),
-    ('a PDF file', rb'%PDF'), ('a ZIP archive', rb'PK\x03\x04'), ('a gzip file', rb'\x1f\x8b'),
+    ('a PDF file', rb'%PDF'), ('a ZIP archive', rb'PK\x03\x04'), ('a gzip file', rb'\x1f\x8b'), ('a 7-Zip archive', rb'7z\xbc\xaf'), ('a RAR archive', rb'Rar!'),
+    ('a NumPy array', rb'\x93NUMPY'), ('an HDF5 file', rb'\x89HDF'), ('a parquet file', rb'PAR1'), ('a SQLite file', rb'SQLite format'),
     ('audio', rb'ID3|OggS|RIFF....WAVE|fLaC'), ('a program', rb'\x7fELF|MZ'),
     ('a web page', rb'(?i)\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)'),
     ('an HTTP message', rb'HTTP/|GET |POST '), ('XML', rb'\s*<\?xml'), ('JSON', rb'\s*[\[{]\s*["\[{\]}\d]'), ('BMP', rb'BM')]
@@ -57,7 +63,8 @@ def read_photo(
     path:str|Path            # A file
 )->bytes:                    # All of it
     "A file's bytes. DataError where it is no file or too large, OSError where it can't be read."
-    found = os.stat(path)
+    try: found = os.stat(path)
+    except ValueError: raise DataError('no name that a file can have') from None
     if stat.S_ISDIR(found.st_mode): raise DataError('a folder, not a photo')
     if not stat.S_ISREG(found.st_mode): raise DataError('not a file: a pipe, a socket or a device')
     if found.st_size > MAX_BYTES: raise DataError(f'too large: {found.st_size/1e6:.0f} MB, more than {MAX_BYTES/1e6:.0f}')
@@ -93,45 +100,101 @@ def _eight_bits(
     return np.where(finite, np.rint(scaled*255), 0).clip(0, 255).astype(np.uint8)
 
 # %% ../../nbs/07_photos.decode.ipynb #914e7801
-def _is_grey_number(image): return image.mode.startswith('I') or image.mode == 'F'
+def _is_signed(image):
+    "Whether the values of a TIFF have a sign, which Pillow passes over in 8 bits"
+    return image.format == 'TIFF' and image.mode == 'L' and image.tag_v2.get(339) in (2, (2,))
+
+def _is_grey_number(image): return image.mode.startswith('I') or image.mode == 'F' or _is_signed(image)
 
 def _grey_numbers(image):
     "The values of a 16-bit, 32-bit or floating-point photo"
     values = np.asarray(image)
+    if _is_signed(image): values = values.view(np.int8).astype(np.int16)
     if values.dtype.byteorder == '>': values = values.astype(values.dtype.newbyteorder('='))
     unsigned = image.format == 'TIFF' and image.tag_v2.get(339, 1) in (1, (1,))
     return values.view(np.uint32) if values.dtype == np.int32 and unsigned else values
 
+# %% ../../nbs/07_photos.decode.ipynb #11ab0330
+def _name_numbers(values):
+    "Numbers in words, such as '16-bit' or '12-bit in 16-bit'"
+    if values.dtype == np.int16: return 'signed values scaled'
+    small = values.dtype.kind != 'f' and values.min() >= 0 and values.max() < 2**16
+    if values.dtype.itemsize > 2 and not small: return f"32-bit {'floating-point' if values.dtype.kind == 'f' else 'integer'} values scaled"
+    used = int(values.max()).bit_length()
+    return f'{max(used, 8)}-bit in 16-bit' if used < 14 else '16-bit'
+
+# %% ../../nbs/07_photos.decode.ipynb #b474bb06
+def _is_deep_colour(image):
+    "Whether a file holds 16 bits of each colour, of which Pillow gives the upper 8"
+    if image.format == 'PNG': return image.mode in ('RGB', 'RGBA') and image.info.get('_bits') == 16
+    if image.format == 'PPM': return image.mode == 'RGB' and image.info.get('_most') == 65535
+    bits = image.tag_v2.get(258, ()) if image.format == 'TIFF' else ()
+    return isinstance(bits, tuple) and len(bits) >= 3 and bits[0] == 16
+
+_OTHER_BYTE = {'RGB;16B': 'RGB;16L', 'RGB;16L': 'RGB;16B', 'RGBA;16B': 'RGBA;16L', 'RGBA;16L': 'RGBA;16B', 'LA;16B': 'RGBA'}
+_OTHER_BYTE.update({f'{mode};16N': f"{mode};16{'B' if sys.byteorder == 'little' else 'L'}" for mode in ('RGB', 'RGBA')})
+
+def _for_lower_byte(tile):
+    "A part of a file as Pillow knows it, to be read for the lower bytes. DataError where there is no way to"
+    raw, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+    if raw not in _OTHER_BYTE: raise DataError('unsupported: few bits of 16 for each colour; save it as 8-bit')
+    return tile._replace(args=(_OTHER_BYTE[raw], *rest) if rest else _OTHER_BYTE[raw])
+
+# %% ../../nbs/07_photos.decode.ipynb #26ecc76a
+def _as_plain_bytes(image):
+    "A PPM to be read for the upper bytes, where Pillow would scale its values. DataError where they are written out as text"
+    tile, = image.tile
+    if tile.codec_name != 'ppm': raise DataError('unsupported: few bits of 16 for each colour; save it as 8-bit')
+    image.tile = [tile._replace(codec_name='raw', args=('RGB;16B', 0, 1))]
+    return image
+
+def _lower_bytes(data, form):
+    "The lower byte of each 16-bit value, in the channels that Pillow makes of the file"
+    with _open(data, form) as image:
+        if form == 'PPM': _as_plain_bytes(image)
+        is_grey = image.tile[0].args == 'LA;16B'      # of which 'RGBA' gives both bytes of both channels
+        image.tile = [_for_lower_byte(tile) for tile in image.tile]
+        _load(image)
+        values = np.asarray(image)
+    return values[..., [1, 1, 1, 3]] if is_grey else values
+
+def _wide_colours(image, data, form):
+    "uint16 (height, width, channels) of a photo whose colours fill 13 of 16 bits at most; None for any other"
+    if not _is_deep_colour(image): return None
+    upper = np.asarray(image)
+    if form == 'PPM' and upper.max() <= 32:
+        with _open(data, form) as plain: upper = np.asarray(_as_plain_bytes(plain))
+    if upper[..., :3].max() >= 32: return None
+    return upper.astype(np.uint16)*256+_lower_bytes(data, form)
+
+def _scaled_colours(values):
+    "Such colours as Pillow takes them: RGB, or RGBA where there is a fourth channel"
+    colours = _eight_bits(values[..., :3])
+    if values.shape[2] == 3: return Image.fromarray(colours)
+    return Image.fromarray(np.dstack([colours, _eight_bits(values[..., 3])]))
+
+# %% ../../nbs/07_photos.decode.ipynb #61eac7c7
 def _to_rgb(image, notes):
     "Any Pillow mode as RGB: transparency on white, numbers scaled to 8 bits; adds to `notes` what is odd"
     if _is_grey_number(image):
         values = _grey_numbers(image)
         notes.append(_name_numbers(values))
         if not np.isfinite(values).all(): notes.append('pixels without a value shown black')
-        return Image.fromarray(_eight_bits(values)).convert('RGB')
+        grey = _eight_bits(values)
+        if image.format == 'TIFF' and image.tag_v2.get(262) == 0: grey = 255-grey   # white is 0, which Pillow knows of 8 bits only
+        return Image.fromarray(grey).convert('RGB')
     if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
     return image.convert('RGB')
 
-# %% ../../nbs/07_photos.decode.ipynb #11ab0330
-def _name_numbers(values):
-    "Grey numbers in words, such as '16-bit' or '12-bit in 16-bit'"
-    if values.dtype.itemsize > 2: return f"32-bit {'floating-point' if values.dtype.kind == 'f' else 'integer'} values scaled"
-    used = int(values.max()).bit_length()
-    return f'{max(used, 8)}-bit in 16-bit' if used < 14 else '16-bit'
-
-def _is_deep_colour(image):
-    "Whether a file holds 16 bits of each colour, of which Pillow gives the upper 8"
-    if image.format == 'PNG': return image.mode in ('RGB', 'RGBA') and image.info.get('_bits') == 16
-    bits = image.tag_v2.get(258, ()) if image.format == 'TIFF' else ()
-    return isinstance(bits, tuple) and len(bits) >= 3 and bits[0] == 16
-
-def _check_depth(image):
-    "Refuse a colour photo whose values lie in the byte that is not read"
-    if not _is_deep_colour(image): return
-    brightest = max(high for _, high in image.convert('RGB').getextrema())
-    if brightest < 16: raise DataError('unsupported: 12-bit colours in 16 bits, of which the upper 8 are read; save it as 8-bit')
+def _loaded_rgb(image, data, form, notes):
+    "The pixels of a file that Pillow decodes, as RGB"
+    _load(image)
+    wide = _wide_colours(image, data, form)
+    if wide is None: return _to_rgb(image, notes)
+    notes.append(_name_numbers(wide[..., :3]))
+    return _to_rgb(_scaled_colours(wide), notes)
 
 # %% ../../nbs/07_photos.decode.ipynb #a3c78344
 MAX_JPEG_PIXELS = 4*MAX_PIXELS   # Of which the decoder makes a quarter
@@ -154,7 +217,8 @@ def _jpeg_pixels(data, size, colour='RGB'):
         except ValueError: raise DataError('truncated') from None
     try: simplejpeg.decode_jpeg_header(data)
     except ValueError: raise DataError(f'unsupported: {damage}' if 'nsupported' in damage else f'absurd header: {damage}') from None
-    raise DataError(f'corrupt scan data: {damage}')
+    ended = data.rstrip(b'\0').endswith(b'\xff\xd9')
+    raise DataError(f'corrupt scan data: {damage}' if ended or 'Bogus' not in damage else 'truncated')
 
 # %% ../../nbs/07_photos.decode.ipynb #0ebc0719
 def _check_png(data):
@@ -176,6 +240,31 @@ def _check_png(data):
 def _check_webp(data):
     "Refuse a WebP that is shorter than it says"
     if int.from_bytes(data[4:8], 'little')+8 > len(data): raise DataError('truncated')
+
+def _greatest(image):
+    "The greatest value that a PPM may hold"
+    args = image.tile[0].args if image.tile else ''
+    return args[-1] if isinstance(args, tuple) else 255
+
+# %% ../../nbs/07_photos.decode.ipynb #b541b3ff
+def _check_tiff(image):
+    "Refuse a TIFF of which Pillow would give something else than its photo"
+    if 50706 in image.tag_v2 or int(image.tag_v2.get(254, 0)) & 1: raise DataError(f'unsupported: {_RAW} (only its preview can be read)')
+    if _is_deep_colour(image) and image.tag_v2.get(284) == 2:
+        raise DataError('unsupported: a TIFF of 16-bit colours in separate planes; save it as 8-bit')
+
+def _describe_tiff(data):
+    "What the values of a TIFF are, in words; '' where that cannot be told"
+    try:
+        file, tags = io.BytesIO(data), TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        bits, kind = tags[258], tags.get(339, (1,))
+        if isinstance(bits, int): bits = (bits,)
+        if isinstance(kind, int): kind = (kind,)
+        words = {2: 'signed', 3: 'floating-point'}.get(kind[0], 'unsigned')
+        return f"{plural(len(bits), 'channel')} of {max(bits)}-bit {words} values"
+    except Exception: return ''
 
 # %% ../../nbs/07_photos.decode.ipynb #4c4457f4
 def _load(image):
@@ -230,6 +319,8 @@ def _unopened(error, data, form):
         if form in _DENSE and pixels > 10_000*len(data): return DataError(f'absurd header: {pixels:,} pixels claimed in {len(data)} bytes')
         return DataError(f'decompression bomb: {pixels:,} pixels, more than {MAX_PIXELS:,}')
     if isinstance(error, UnidentifiedImageError):
+        values = _describe_tiff(data) if form == 'TIFF' else ''
+        if values: return DataError(f'unsupported: a TIFF with {values}; save it as 8-bit')
         short = len(data) < 1000 and form != 'BMP'
         return DataError('truncated' if short else f'absurd header: it begins like a {form} file, but no size can be read')
     cut = 'truncated' in str(error).lower() or 'unpack requires' in str(error)
@@ -261,16 +352,16 @@ def _decode_opened(image, data, form):
     if form == 'PNG':
         repaired = _check_png(data)
         image.info['_bits'] = data[24]
+    if form == 'PPM': image.info['_most'] = _greatest(image)
     if form == 'WEBP': _check_webp(data)
+    if form == 'TIFF': _check_tiff(image)
     if form == 'JPEG' and image.mode in ('RGB', 'L'):
         rgb, repaired = _jpeg_pixels(data, size)
         rgb = Image.fromarray(rgb)
     else:
         if form == 'JPEG': _, repaired = _jpeg_pixels(data, size, 'CMYK')
         if is_large: image.draft(None, (image.width//2, image.height//2))
-        _load(image)
-        _check_depth(image)
-        rgb = _to_rgb(image, notes)
+        rgb = _loaded_rgb(image, data, form, notes)
     if is_large: notes.append('decoded at half size')
     orientation, passed_over = _orientation(image)
     if orientation != 1: rgb = rgb.transpose(_UPRIGHT[orientation])

@@ -13,18 +13,31 @@ from pathlib import Path
 import torch
 from fastai.callback.core import Callback, CancelBatchException, CancelEpochException, CancelFitException
 from fastcore.basics import patch
+from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import Learner   # the Learner with its fit_one_cycle and lr_find
+from fastai.learner import Recorder
+from fastai.torch_core import to_detach
 from safetensors import safe_open
 from safetensors.torch import save
 
 from ..files import write_atomically
 from .processes import rank
 from .callbacks import plain_model
+from .history import DeviceRecorder, SparseProgress
 
 # %% ../../nbs/30_training.checkpoint.ipynb #b1f0b5c9
 class ResumableLearner(Learner):
-    "fastai's Learner, whose first epoch need not be 0."
+    "fastai's Learner, whose first epoch need not be 0, and whose steps wait for no device."
     start_epoch = 0
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        for theirs, ours in ((Recorder, DeviceRecorder), (ProgressCallback, SparseProgress)):
+            if any(type(cb) is theirs for cb in self.cbs): self.remove_cb(theirs).add_cb(ours())
+
+    def to_detach(self, b, cpu=True, gather=True):
+        "What metrics are fed with; single numbers stay on the device."
+        return to_detach(b, cpu and getattr(b, 'ndim', None) != 0, gather)
+
     def _do_fit(self):
         bar = getattr(getattr(self, 'progress', None), 'mbar', None)
         if self.start_epoch and bar: bar.update(0)   # fastai's bar must see epoch 0 first

@@ -38,7 +38,7 @@ from ..models.features import cached_features, compute_features, head_temperatur
 from .config import RunConfig, make_config, whole_address, without_secret
 from .run import Run, explain_new_run, open_run, progress_file, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
-from .processes import ShareBatches, drop_small_rest, end_with_notebook, launch_workers, rank, world_size
+from .processes import ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank, shared_store, world_size
 from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms,
     GradualUnfreezing, GrowImages, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms,
     class_weights)
@@ -80,7 +80,7 @@ def _interrupted(run, photos_id):
 def _choose_device(config):
     "The device of this process. ConfigError where the processes cannot have one each"
     device = pick_device(config.device)
-    worker_device(config.device if config.device != 'auto' else device.type, config.processes)
+    worker_device(config.device if config.device != 'auto' else device.type, processes_here(config.processes))
     if device.type == 'cpu': keep_freed_memory()
     return device
 
@@ -181,7 +181,9 @@ def _describe(training, weights, photos, seconds, goes_on):
     trained = goes_on and record.status == 'trained'
     started, timings = (record.started, record.timings.model_dump(exclude_unset=True)) if goes_on else (None, {})
     photos = {**photos, 'source': photos_id(config.data, config.group)}
-    made_from = dict(config={**config.model_dump(mode='json'), 'data': public_address(config.data)}, resolved=training.resolved,
+    settings = {**config.model_dump(mode='json'), 'data': public_address(config.data)}
+    if trained: settings['processes'] = (record.config or settings).get('processes', config.processes)   # by which it was trained
+    made_from = dict(config=settings, resolved=training.resolved,
         weights=weights.to_dict(), preprocessing=training.shape.to_dict(), catalogue=photos)
     made_on = dict(hardware=describe_hardware(training.dls.device), versions=describe_versions())
     status = 'trained' if trained else 'interrupted' if goes_on else 'prepared'
@@ -458,13 +460,22 @@ def _worker_config(run):
     if not record.config: raise ConfigError(f'{run.folder} holds no prepared run')
     config = make_config(**record.config)
     kind = config.device if config.device != 'auto' else pick_device('auto').type
-    own = worker_device(kind, world_size(), int(os.environ.get('LOCAL_RANK', 0))) if ':' not in kind else kind
+    own = worker_device(kind, processes_here(world_size()), int(os.environ.get('LOCAL_RANK', 0))) if ':' not in kind else kind
     return config.model_copy(update=dict(device=own, data=whole_address(config.data), rerun=False, processes=world_size()))
 
+def _prepared_run(arguments):
+    "The run that the command names: a prepared folder, or settings (`arch=resnet18 data=photos`) that the first process prepares for all"
+    if '=' not in arguments[0]: return Run(arguments[0])
+    store = shared_store()
+    if rank() == 0:
+        config = make_config(**dict(setting.split('=', 1) for setting in arguments), processes=world_size())
+        store.set('run', str(prepare(config, catalogue_for(config), progress=False).run.folder))
+    return Run(store.get('run').decode())
+
 def work():
-    "Train a prepared run as one of several processes; its folder is the first argument of the command."
+    "Train as one of several processes; the command's arguments are a prepared run's folder, or settings."
     end_with_notebook()
-    config = _worker_config(Run(sys.argv[1]))
+    config = _worker_config(_prepared_run(sys.argv[1:]))
     training = prepare(config, catalogue_for(config), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): fit(training)
     pause_tracking()
