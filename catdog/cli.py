@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdict', 'train', 'evaluate', 'compare', 'choose',
-           'find', 'archs', 'next_', 'sweep', 'export', 'predict', 'serve', 'push', 'page', 'drift', 'doctor', 'main']
+           'find', 'archs', 'next_', 'sweep', 'export', 'predict', 'serve', 'push', 'page', 'drift', 'doctor', 'lab',
+           'main']
 
 # %% ../nbs/69_cli.ipynb #8157918b
 import errno, inspect, json, os, shutil, signal, sys, textwrap, threading, warnings
@@ -682,6 +683,28 @@ def doctor(
             if not as_json: typer.echo(finding)
     if as_json: typer.echo(json.dumps(dict(machine=machine, findings=[asdict(finding) for finding in findings]), indent=1))
     if any(finding.state == 'failed' for finding in findings): raise typer.Exit(1)
+
+# %% ../nbs/69_cli.ipynb #b4df754e
+@app.command(context_settings={'ignore_unknown_options': True})
+def lab(
+    words:Annotated[Optional[list[str]], typer.Argument(metavar='[FOLDER] [OPTIONS OF JUPYTERLAB]...', show_default=False,
+        help='Folder for your copies of the notebooks [notebooks], those that are there stay as they are; then such as --no-browser.')]=None,
+):
+    "Open the notebooks in JupyterLab, as copies of your own; paths in them start from the current folder."
+    import subprocess
+    with _plain_errors():
+        from catdog.lab import copy_notebooks, lab_command
+        named = words[:1] if words and not words[0].startswith('-') else []
+        folder, options = Path(*named or ['notebooks']), (words or [])[len(named):]
+        command = lab_command(folder, options)
+        differ = copy_notebooks(folder)
+        if differ: _say(f"yours, kept as they are: {listing(differ)} (remove one to get this version's)")
+        _say(f'notebooks in {folder}')
+        process = subprocess.Popen(command)
+        while process.poll() is None:
+            try: process.wait()
+            except KeyboardInterrupt: pass    # JupyterLab has been told as well, and asks
+    raise typer.Exit(process.returncode)
 
 # %% ../nbs/69_cli.ipynb #a8d523fe
 def _is_train(line):

@@ -22,7 +22,7 @@ from torch import nn
 
 from ..errors import DataError
 from ..files import cache_folder
-from ..machine import usable_cores
+from ..machine import progress_bar, usable_cores
 from ..device import autocast
 from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
@@ -227,10 +227,9 @@ def head_temperature(
 # %% ../../nbs/23_models.features.ipynb #42b15919
 def _batches(paths, shape, size=64, progress=False):
     "Photos as normalised batches; labels are not needed"
-    from tqdm import tqdm
-    bar = dict(desc='asking about labels', unit='batches', leave=False, mininterval=.5, disable=not progress)
+    bar = dict(desc='asking about labels', unit='batches', show=progress)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in tqdm(range(0, len(paths), size), **bar):
+        for start in progress_bar(range(0, len(paths), size), **bar):
             pixels = list(pool.map(lambda path: shape(open_photo(path)), paths[start:start+size]))
             yield torch.from_numpy(np.stack(pixels)), torch.zeros(len(pixels))
 
