@@ -2287,6 +2287,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'catdog.sweeps.launch._collect': ('sweeps.launch.html#_collect', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch._combinations': ('sweeps.launch.html#_combinations', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch._distinct': ('sweeps.launch.html#_distinct', 'catdog/sweeps/launch.py'),
+                                      'catdog.sweeps.launch._each_fold': ('sweeps.launch.html#_each_fold', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch._exists': ('sweeps.launch.html#_exists', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch._hydra_folder': ('sweeps.launch.html#_hydra_folder', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch._hydra_job': ('sweeps.launch.html#_hydra_job', 'catdog/sweeps/launch.py'),
