@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'COLUMNS', 'NOT_OF_THE_SETUP', 'PhotoScores', 'photo_score', 'read_scores', 'read_run', 'name_setups',
-           'read_runs', 'tested_runs']
+           'share_costs', 'read_runs', 'tested_runs']
 
 # %% ../../nbs/51_comparison.gather.ipynb #797d6f03
 import hashlib, json
@@ -204,6 +204,28 @@ def _drop(table, keep, left_out, reason):
     for row in table[~keep].itertuples(): left_out[Path(row.folder).name] = reason(row)
     return table[keep]
 
+# %% ../../nbs/51_comparison.gather.ipynb #ede64710
+_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+_OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
+
+def _network(row):
+    "What the costs of a run belong to"
+    settings = json.loads(row.settings)
+    return json.dumps([str(row.arch).partition('.')[0], row.machine, *(settings.get(name) for name in _OF_THE_NETWORK)])
+
+def share_costs(
+    table:pd.DataFrame       # Rows of `read_run`, of the same classes
+)->pd.DataFrame:             # The same with the costs of runs of one network, size and machine alike
+    "One cost for one network."
+    network = table.apply(_network, axis=1)
+    busy = pd.to_numeric(table.busy, errors='coerce').fillna(0)
+    quiet = busy <= busy.groupby(network).transform('min').clip(lower=.25)
+    shared = table.copy()
+    for name in [*_MEASURED, 'busy']:
+        values = pd.to_numeric(table[name], errors='coerce')
+        shared[name] = values.where(quiet).groupby(network).transform('median').where(values.notna())
+    return shared
+
 # %% ../../nbs/51_comparison.gather.ipynb #dc1fd9fa
 def _run_folders(root):
     "Folders in a folder that hold anything a run leaves"
@@ -252,7 +274,7 @@ def read_runs(
     table, left_out = _read_folders(root)
     reasons = '; '.join(f'{name} ({reason})' for name, reason in left_out.items())
     if table.empty: raise ValueError(f"{root} holds no finished run{f'; left out: {reasons}' if left_out else ''}")
-    table = _keep_data(table, data, left_out)
+    table = share_costs(_keep_data(table, data, left_out))
     table = _drop_doubles(table.assign(setup=name_setups(table)), left_out)
     return table[COLUMNS].sort_values(['accuracy', 'log_loss'], ascending=[False, True], ignore_index=True), left_out
 

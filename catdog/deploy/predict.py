@@ -12,6 +12,7 @@ __all__ = ['read_photo', 'parse_facts', 'weights_facts', 'load_onnxruntime', 'op
 import glob, json, os, stat, sys, time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +30,8 @@ def read_photo(
     path:str|Path            # DataError where it is no regular file, or larger than a photo is
 )->bytes:
     "The bytes of a photo's file, never of what has no end."
-    about = os.stat(path)
+    try: about = os.stat(path)
+    except ValueError: raise DataError('no name that a file can have') from None
     if stat.S_ISDIR(about.st_mode): raise DataError('a folder, not a file')
     if not stat.S_ISREG(about.st_mode): raise DataError('not a file: a pipe, a socket or a device')
     if about.st_size > MAX_BYTES: raise DataError(f'too large: {about.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
@@ -280,13 +282,22 @@ def photos_below(
     return sorted(found)
 
 # %% ../../nbs/34_deploy.predict.ipynb #5b13e23d
+_LONGEST = 1 << 16           # Characters of a line in a list
+
+def _listed(lines):
+    "The paths of a list, as they come. DataError where a line is too long to be one"
+    read = iter(partial(lines.readline, _LONGEST+1), '') if hasattr(lines, 'readline') else lines
+    for line in read:
+        if len(line) > _LONGEST: raise DataError(f'the list has a line of more than {_LONGEST:,} characters: it holds no paths')
+        if line.strip(): yield line.rstrip('\r\n')
+
 def find_paths(
     named,                       # Files, folders, patterns such as 'in/*.jpg', addresses (http, s3, gs); '-' takes those of `lines`
     lines=()                     # Any iterable of paths, such as standard input
 ):                               # Paths as they are found
     "The photos that a command names."
     for name in map(str, named):
-        if name == '-': yield from (line.rstrip('\r\n') for line in lines if line.strip())
+        if name == '-': yield from _listed(lines)
         elif _is_address(name): yield from _in_bucket(name)
         elif os.path.isdir(name): yield from photos_below(name)
         elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]

@@ -9,7 +9,7 @@ __all__ = ['lock_file', 'describe_holder', 'measuring', 'model_device', 'name_de
 
 # %% ../../nbs/39_evaluation.cost.ipynb #3498056f
 import json, logging, math, os, subprocess, sys, tempfile, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,7 +61,8 @@ def measuring(
     lock = FileLock(str(lock_file()))
     found = dict(alone=_wait_for_turn(lock, patience, say))
     if not found['alone']: say('measuring beside another: the cost is marked')
-    else: write_atomically(_holder_file(), json.dumps(dict(pid=os.getpid(), what=what)).encode())
+    else:
+        with suppress(OSError): write_atomically(_holder_file(), json.dumps(dict(pid=os.getpid(), what=what)).encode())   # for those who wait
     try:
         found['busy'] = round(psutil.cpu_percent(.3)/100, 2)
         yield found

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..device import describe_hardware, pick_device
 from ..errors import ConfigError, DataError
-from ..files import hash_files
+from ..files import hash_files, public_address
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -122,7 +122,8 @@ def artefact_facts(
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #b9143d37
 def evaluate_run(
-    training:Training            # Trained by `fit`
+    training:Training,           # Trained by `fit`
+    known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
 )->Run:                          # Finished
     "Test a trained run once, measure its cost, and write both to its folder."
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
@@ -131,10 +132,10 @@ def evaluate_run(
         valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
-        costs = measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
+        costs = dict(known) if known else measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
         artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
         seconds = timings.get('train_seconds')
-        if costs['watts'] and seconds: timings['train_wh'] = costs['watts']*seconds/3600
+        if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
         metrics = {**quality(test), **trust_metrics(test, catalogue), 'temperature': calibrated['temperature']}
         subgroups = subgroup_accuracy(is_correct(test), photo_traits(photos, training.dls[2].dataset.photos))
         run.update(status='finished', metrics=metrics, cost=costs, artefact=artefact, timings=timings, calibration=calibrated,
@@ -204,7 +205,7 @@ def name_content(
 )->str:                          # Such as 'others 3fa1b2'
     "A name for exactly these photos."
     rows = '\n'.join(sorted(photos.sha256+' '+photos.label))
-    short = re.sub(r'[^\w.-]+', '-', Path(str(data)).expanduser().resolve().name)[:60]
+    short = re.sub(r'[^\w.-]+', '-', Path(public_address(str(data))).expanduser().resolve().name)[:60]
     return f'{short} {hashlib.sha256(rows.encode()).hexdigest()[:6]}'
 
 def test_on(
@@ -221,7 +222,7 @@ def test_on(
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
-    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': str(data)}
+    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': public_address(str(data))}
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #682f2e50
 def place_of(
