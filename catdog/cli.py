@@ -499,7 +499,7 @@ Finished runs are skipped, killed ones go on, and one that fails does not end th
 def _read_sweep(settings, config_dir):
     "The sweep a command asks for; ValueError where the extra is missing"
     try: from catdog.sweeps.launch import read_sweep
-    except ImportError as error: raise ValueError(f"{error}: sweeps need the extra: pip install '.[sweep]' in the checkout") from None
+    except ImportError as error: raise ValueError(f"{error}: sweeps need the extra: pip install 'catdog-timm[sweep]'") from None
     return read_sweep(settings, config_dir)
 
 def _say_answer(runs):
