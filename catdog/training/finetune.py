@@ -247,7 +247,7 @@ def _judge_head(training, features, labels, c):
     logits = held_out_logits(features[asked], labels[asked], folds, c)
     return round(float((logits.argmax(1).numpy() == labels[asked]).mean()), 4), head_temperature(logits, labels[asked])
 
-def _go_on_from_head(training, right, temperature):
+def _go_on_from_head(training, keep, right, temperature):
     "Settle how many epochs follow and start them from a head that is only as sure as it is right; what is to be said about it"
     config, resolved, last = training.config, training.resolved, training.model.get_classifier()
     if resolved['recipe'] == 'finetune' and config.epochs is None:
@@ -255,6 +255,7 @@ def _go_on_from_head(training, right, temperature):
     if resolved['epochs']:
         with torch.no_grad():
             for parameter in (last.weight, last.bias): parameter.div_(temperature)
+        keep.begin(training.model)
     if resolved['epochs'] or resolved['recipe'] == 'frozen': return ''
     return f"the head is right on {percent(right)}% of photos held out: fine-tuning is left out (recipe = 'finetune' does it all the same)"
 
@@ -362,28 +363,42 @@ def _end_diverged(training, keep, stop):
     raise DivergedError(f'diverged in {stop.place}: its weights are no numbers any more; {lr}{kept}')
 
 # %% ../../nbs/33_training.finetune.ipynb #73cd69ad
-def _consider_average(training, history, keep):
-    "Try the average of the weights before and after fine-tuning as a further candidate"
-    model = training.model
-    average_with(model, keep.start, training.config.wise_ft)
+def _averages(training):
+    "Whether tuned weights are averaged with those before; then the weights of single epochs are no candidates"
+    config = training.config
+    return bool(training.recipe.solve_head and config.wise_ft and config.keep == 'best')
+
+def _score_validation(training):
+    "Log loss and accuracy of the network as it is on the validation photos"
+    model, last = training.model, training.model.get_classifier()
     features, labels = compute_features(model, training.dls.valid, training.resolved['precision'])
-    last = model.get_classifier()
     weight, bias = last.weight.detach().cpu().flatten(1).numpy(), last.bias.detach().cpu().numpy()
-    loss, correct = _score_layer(features, labels, weight, bias, _class_weights(training))
-    history.add(epoch=history.rows[-1]['epoch'], phase='average', valid_loss=loss, accuracy=correct)
-    keep.consider(model, loss, 'average')
+    return _score_layer(features, labels, weight, bias, _class_weights(training))
+
+def _consider_averages(training, history, keep):
+    "Candidates after fine-tuning: its last weights, and two averages of those with what it started from"
+    model, share, last = training.model, training.config.wise_ft, history.rows[-1]
+    keep.consider(model, last['valid_loss'], last['epoch'])
+    tuned = {name: value.clone() for name, value in model.state_dict().items()}
+    for of_tuned in (share, (1+share)/2):
+        model.load_state_dict(tuned)
+        average_with(model, keep.start, of_tuned)
+        loss, correct = _score_validation(training)
+        history.add(epoch=last['epoch'], phase='average', valid_loss=loss, accuracy=correct)
+        keep.consider(model, loss, 'average')
 
 def _train(training, history, progress, timings):
     "Solve the head, unless a checkpoint holds it, and train; the timings of it"
     # The head, or what a checkpoint has in its place
     run, config, resolved = training.run, training.config, training.resolved
-    keep, checkpoint = KeepBest(history), Checkpoint(run.folder/'checkpoint', 60*config.checkpoint_minutes)
+    each_epoch = not _averages(training) or config.patience is not None
+    keep, checkpoint = KeepBest(history, each_epoch), Checkpoint(run.folder/'checkpoint', 60*config.checkpoint_minutes)
     if checkpoint.open(): progress.say(f'{config.arch}  goes on from its checkpoint', final=True)
     elif training.recipe.solve_head:
         timings.update(_fit_head(training, history, keep))
         solved = f"accuracy {history.rows[-1]['accuracy']:.4f}  {duration(timings['head_seconds'])}"
         progress.say(f'{config.arch}  head solved on frozen features: {solved}', final=True)
-        if left_out := _go_on_from_head(training, timings['head_right'], timings['head_temperature']):
+        if left_out := _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature']):
             timings['tuning'] = left_out
             progress.say(f'{config.arch}  {left_out}', final=True)
         if rank() == 0: run.update(timings=timings, resolved=resolved)
@@ -398,7 +413,7 @@ def _train(training, history, progress, timings):
 
     # The weights that are kept
     if config.keep == 'best':
-        if config.wise_ft and keep.start and resolved['epochs'] and rank() == 0: _consider_average(training, history, keep)
+        if _averages(training) and resolved['epochs'] and rank() == 0: _consider_averages(training, history, keep)
         keep.restore(training.model)
         timings['best_epoch'] = keep.epoch_of_best
     return timings
