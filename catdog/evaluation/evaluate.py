@@ -30,7 +30,7 @@ from ..models.backbone import load_model
 from ..training.run import progress_file
 from ..training.run import Run
 from ..training.tracking import finish_tracking
-from ..training.finetune import Training, recording
+from ..training.finetune import Training, recording, side_features
 from ..deploy.predict import Artefact
 from ..deploy.export import export_model
 from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
@@ -94,12 +94,21 @@ def measure_costs(
 # %% ../../nbs/41_evaluation.evaluate.ipynb #17327f76
 _KEPT = ('predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx')
 
+def _probabilities(training, side, loader):
+    "Of the photos of one side; from their features, which are kept, where no epoch has changed the backbone"
+    kept = training.run.record.timings.best_epoch
+    frozen = training.resolved['recipe'] == 'frozen' or training.recipe.solve_head and kept == 0
+    if training.config.tta or not frozen: return predict_photos(training.model, loader, training.config.tta)
+    features, last = torch.from_numpy(side_features(training, side)[0]), training.model.get_classifier()
+    with torch.inference_mode(): logits = features@last.weight.flatten(1).T.cpu()+last.bias.cpu()
+    return logits.double().softmax(1).numpy()
+
 def _test(training):
     "Predictions of the validation and the test photos, written to the run's folder"
     tables = []
     for side, loader, name in (('valid', 1, 'valid_predictions'), ('test', 2, 'predictions')):
         photos = training.catalogue[training.catalogue.split == side]
-        probabilities = predict_photos(training.model, training.dls[loader], training.config.tta)
+        probabilities = _probabilities(training, side, training.dls[loader])
         tables.append(predictions_table(photos, probabilities, training.dls.vocab))
         tables[-1].to_parquet(training.run.folder/f'{name}.parquet', index=False)
     return tables
