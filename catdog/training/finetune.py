@@ -46,7 +46,7 @@ from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasse
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
-from .recipes import RECIPES, Recipe, epochs_after_head, resolve
+from .recipes import RECIPES, Recipe, epochs_after_head, lr_after_head, resolve
 
 # %% ../../nbs/33_training.finetune.ipynb #46acda54
 @dataclass
@@ -166,7 +166,7 @@ def prepare(
         config.mean, config.std, config.fc_layers)
     if rank() == 0: tell(_describe_start(config.arch, weights))
     recipe, resolved = resolve(config, weights.used)
-    resolved['epochs'] = earlier.get('epochs', resolved['epochs'])   # a head that was solved before has settled them
+    resolved.update({name: earlier[name] for name in ('epochs', 'lr') if name in earlier})   # a head that was solved before has settled them
     model = model.to(device, memory_format=torch.channels_last)
 
     # Batches; a last one that is too small to learn from is left out
@@ -276,11 +276,17 @@ def _judge_head(training, features, labels, c):
     logits = held_out_logits(features[asked], labels[asked], folds, c)
     return round(float((logits.argmax(1).numpy() == labels[asked]).mean()), 4), head_temperature(logits, labels[asked])
 
+def _set_lr(training, lr):
+    "Train at another rate than the one the learner was made with"
+    training.resolved['lr'] = lr
+    training.learner.splitter = partial(training.learner.splitter, lr=lr)
+
 def _go_on_from_head(training, keep, right, temperature):
     "Settle how many epochs follow and start them from a head that is only as sure as it is right; what is to be said about it"
     config, resolved, last = training.config, training.resolved, training.model.get_classifier()
     if resolved['recipe'] == 'finetune' and config.epochs is None:
         resolved['epochs'] = epochs_after_head(right, must_tune=config.recipe == 'finetune')
+    if resolved['recipe'] == 'finetune' and config.lr is None: _set_lr(training, lr_after_head(config.arch, right, resolved['lr']))
     if resolved['epochs']:
         with torch.no_grad():
             for parameter in (last.weight, last.bias): parameter.div_(temperature)
