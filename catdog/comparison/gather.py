@@ -193,7 +193,7 @@ def name_setups(
     for arch, part in table.groupby('arch', sort=False):
         settings = pd.DataFrame([read[text] for text in part.settings], part.index).fillna('null')
         kept = _telling_settings(settings)
-        rows = settings[kept].itertuples(index=False)
+        rows = settings[kept].astype(object).to_numpy()      # a row for each even where no column is kept
         names[part.index] = [' '.join([arch, *(_spell(n, json.loads(v)) for n, v in zip(kept, row))]) for row in rows]
     return names+table.reviewed.map({True: ' reviewed', False: ''})
 
