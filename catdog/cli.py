@@ -237,13 +237,16 @@ def _goes_on(run):
     epoch = int(float(rows[-1]['epoch']))+1 if rows else 1
     return f'the same command goes on with {run.folder} from epoch {epoch}'
 
+def _tested(metrics):
+    "An accuracy with its interval and its photos"
+    interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
+    return f"accuracy {percent(metrics['accuracy'])}% ({interval}) on {plural(metrics['photos'], 'test photo')}"
+
 def _result(info):
     "What a finished run reached, in a line"
     from catdog.door import latency_of
-    metrics, busy = info['metrics'], (info['cost'].get('busy') or 0) > .25
-    interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
-    tested = f"accuracy {percent(metrics['accuracy'])}% ({interval}) on {plural(metrics['photos'], 'test photo')}"
-    return f"{info['config']['arch']}: {tested}, {latency_of(info):.1f} ms a photo{' (machine busy)' if busy else ''}"
+    busy = ' (machine busy)' if (info['cost'].get('busy') or 0) > .25 else ''
+    return f"{info['config']['arch']}: {_tested(info['metrics'])}, {latency_of(info):.1f} ms a photo{busy}"
 
 # %% ../nbs/60_cli.ipynb #4d28b550
 def train(**settings):
@@ -260,6 +263,29 @@ def train(**settings):
         except KeyboardInterrupt: raise _interrupted(_goes_on(run)) from None
     _say(_wrapped(_result(run.info), '  '))
     typer.echo(run.folder)
+
+# %% ../nbs/60_cli.ipynb #41feba40
+def _corrupted_lines(rows):
+    "Accuracy on plain photos and on the worst kind of corrupted ones"
+    worst = min(rows, key=lambda row: row['accuracy'])
+    plain = next(row for row in rows if row['severity'] == 0)
+    hard = f"{percent(worst['accuracy'])}% with {worst['kind']} of severity {worst['severity']}, the worst"
+    return f"{percent(plain['accuracy'])}% of {plural(plain['photos'], 'photo')} as they are, {hard}"
+
+def _new_photos(also, data):
+    "Accuracy on another data set"
+    found = next(part for part in also.values() if part['data'] == data)
+    seen = f", without {plural(found['seen'], 'photo')} that the run has met" if found['seen'] else ''
+    return f"{_tested(found)} of {data}{seen}"
+
+def _what_was_found(info, also, robustness, scaling, cost):
+    "What an evaluation added to a record, in lines"
+    lines = [_new_photos(info['also'], also)] if also else []
+    if robustness: lines.append(_corrupted_lines(info['robustness']))
+    if scaling:
+        best = max(info['scaling'], key=lambda row: row['images_per_second'])
+        lines.append(f"{best['images_per_second']:.0f} photos/s at most ({best['what'].replace('_', ' ')} {best['value']})")
+    return [*lines, *([_result(info)] if cost else [])]
 
 # %% ../nbs/60_cli.ipynb #3d3ec7de
 @app.command()
@@ -284,7 +310,10 @@ def evaluate(
     from catdog.evaluation.evaluate import evaluate_folder
     failed = False
     for folder in folders:
-        try: typer.echo(evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit).folder)
+        try:
+            run = evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit)
+            for line in _what_was_found(run.info, also, robustness, scaling, cost): _say(_wrapped(line, '  '))
+            typer.echo(run.folder)
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:
             failed = True

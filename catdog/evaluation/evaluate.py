@@ -27,8 +27,7 @@ from ..photos.audit import audit_photos
 from ..photos.review import trust_metrics
 from ..photos.sources import find_photos
 from ..models.backbone import load_model
-from ..training.run import progress_file
-from ..training.run import Run
+from ..training.run import Run, progress_file, stage
 from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording
 from ..deploy.predict import Artefact
@@ -82,9 +81,10 @@ def measure_costs(
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
     jpegs, weights = _sample_jpegs(paths), folder/'model.safetensors'
-    try: exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
+    try:
+        with stage('exporting to ONNX'): exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
     except ValueError as error: exported, note = None, str(error)
-    with measuring(folder.name, say=_say) as turn:
+    with measuring(folder.name, say=_say) as turn, stage('measuring what a photo takes'):
         found = {**torch_cost(model, shape, jpegs), **turn, 'file_mb': weights.stat().st_size/2**20}
         found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1))
         found['onnx'] = artefact_cost(exported, jpegs) if exported else dict(note=note)
@@ -128,7 +128,7 @@ def evaluate_run(
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
     photos = catalogue[catalogue.split == 'test']
     with recording(run):
-        valid, test = _test(training)
+        with stage(f'testing on {len(photos):,} photos'): valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         costs = measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
