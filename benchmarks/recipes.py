@@ -320,6 +320,7 @@ def half_width(values):
 def table(trials):
     "A line a set, network and way: means over the seeds, and the gain over the solved head, paired by seed"
     trials = pd.DataFrame([trial for trial in trials if 'error' not in trial])
+    if trials.empty: return
     heads = trials[trials.way == 'solved head'].set_index(['set', 'network', 'size', 'seed']).accuracy
     for (name, arch, size, way), some in trials.groupby(['set', 'network', 'size', 'way'], sort=False):
         gain = (some.set_index(['set', 'network', 'size', 'seed']).accuracy-heads).dropna()

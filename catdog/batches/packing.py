@@ -29,15 +29,19 @@ from ..photos.preprocessing import Preprocessing
 
 # %% ../../nbs/17_batches.packing.ipynb #287cc118
 TORCH_RESAMPLING = {'nearest': 'bilinear', 'bilinear': 'bilinear', 'bicubic': 'bicubic', 'lanczos': 'bicubic'}
+_KERNELS = dict(bilinear=torch.ops.aten._upsample_bilinear2d_aa.out, bicubic=torch.ops.aten._upsample_bicubic2d_aa.out)
 
 def resize_pixels(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     height:int, width:int,       # To resize to, in pixels
-    interpolation:str='bicubic'  # A key of `TORCH_RESAMPLING`
+    interpolation:str='bicubic', # A key of `TORCH_RESAMPLING`
+    out:torch.Tensor|None=None   # Of the result's shape, to write into
 )->torch.Tensor:                 # uint8 (1, 3, height, width), channels last
     "Antialiased resizing by torch, which works on uint8 with the processor's vector instructions."
     planes = torch.from_numpy(np.require(pixels, requirements='W'))[None].permute(0, 3, 1, 2)   # channels last, which torch need not unpack
-    return interpolate(planes, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)
+    mode = TORCH_RESAMPLING[interpolation]
+    if out is None: return interpolate(planes, (height, width), mode=mode, antialias=True)
+    return _KERNELS[mode](planes, (height, width), False, None, None, out=out)
 
 # %% ../../nbs/17_batches.packing.ipynb #2a933965
 def _decode(data, short_side):

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..device import describe_hardware, pick_device
 from ..errors import ConfigError, DataError
-from ..files import hash_files
+from ..files import hash_files, public_address
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -77,6 +77,8 @@ def measure_costs(
     shape:Preprocessing,
     classes:list[str],
     paths:list,                  # Test photos: some are timed, and all are labelled by the artefact too
+    precision:str='fp32',        # Of the run
+    provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
     **facts                      # What the artefact carries beside, as for `export_model`
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
@@ -84,10 +86,11 @@ def measure_costs(
     try:
         with stage('exporting to ONNX'): exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
     except ValueError as error: exported, note = None, str(error)
-    with measuring(folder.name, say=_say) as turn, stage('measuring what a photo takes'):
-        found = {**torch_cost(model, shape, jpegs), **turn, 'file_mb': weights.stat().st_size/2**20}
-        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1))
-        found['onnx'] = artefact_cost(exported, jpegs) if exported else dict(note=note)
+    device = next(model.parameters()).device
+    with measuring(folder.name, say=_say, device=device) as turn, stage('measuring what a photo takes'):
+        found = {**torch_cost(model, shape, jpegs, precision), **turn, 'file_mb': weights.stat().st_size/2**20}
+        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=device)
+        found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
     if exported: found['onnx'].update(largest_difference=largest_difference(Artefact(exported), model, list(paths)), compared=len(paths))
     return found
 
@@ -121,8 +124,14 @@ def artefact_facts(
     return dict(arch=info['config']['arch'], run=run.folder.name, temperature=(info.get('calibration') or {}).get('temperature'), sure=sure)
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #b9143d37
+def _measured(training, classes, photos, facts):
+    "The costs of a run, at the precision that it was trained in"
+    how = dict(facts, precision=training.resolved['precision'])
+    return measure_costs(training.run.folder, training.model, training.shape, classes, photos.path, **how)
+
 def evaluate_run(
-    training:Training            # Trained by `fit`
+    training:Training,           # Trained by `fit`
+    known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
 )->Run:                          # Finished
     "Test a trained run once, measure its cost, and write both to its folder."
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
@@ -131,10 +140,10 @@ def evaluate_run(
         with stage(f'testing on {len(photos):,} photos'): valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
-        costs = measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
+        costs = dict(known) if known else _measured(training, classes, photos, facts)
         artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
         seconds = timings.get('train_seconds')
-        if costs['watts'] and seconds: timings['train_wh'] = costs['watts']*seconds/3600
+        if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
         metrics = {**quality(test), **trust_metrics(test, catalogue), 'temperature': calibrated['temperature']}
         subgroups = subgroup_accuracy(is_correct(test), photo_traits(photos, training.dls[2].dataset.photos))
         run.update(status='finished', metrics=metrics, cost=costs, artefact=artefact, timings=timings, calibration=calibrated,
@@ -204,7 +213,7 @@ def name_content(
 )->str:                          # Such as 'others 3fa1b2'
     "A name for exactly these photos."
     rows = '\n'.join(sorted(photos.sha256+' '+photos.label))
-    short = re.sub(r'[^\w.-]+', '-', Path(str(data)).expanduser().resolve().name)[:60]
+    short = re.sub(r'[^\w.-]+', '-', Path(public_address(str(data))).expanduser().resolve().name)[:60]
     return f'{short} {hashlib.sha256(rows.encode()).hexdigest()[:6]}'
 
 def test_on(
@@ -221,7 +230,7 @@ def test_on(
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
-    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': str(data)}
+    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': public_address(str(data))}
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #682f2e50
 def place_of(
@@ -256,7 +265,8 @@ def evaluate_folder(
     robustness:bool=False,       # Test on corrupted photos
     scaling:bool=False,          # Measure how throughput scales
     costs:bool=False,            # Measure the costs again, on this machine
-    limit:int=200                # Most photos to corrupt
+    limit:int=200,               # Most photos to corrupt
+    provider:str|None=None       # Of onnxruntime, for the artefact's latency; None is the processor's
 )->Run:
     "Add to what is known of a finished run, on the device it was trained on."
     _check_run(run)
@@ -269,6 +279,7 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
-        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **artefact_facts(run))
+        how = dict(precision=info['resolved'].get('precision', 'fp32'), provider=provider)
+        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
     return run

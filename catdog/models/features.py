@@ -239,12 +239,14 @@ def photo_features(
     arch:str,                # Any timm name
     weights:str='auto',      # As `RunConfig.weights`; DataError where they turn out to be none
     image_size:int=128,      # Side of the square input, in pixels
-    progress:bool=False      # Show a progress bar
+    progress:bool=False,     # Show a progress bar
+    mean:tuple|None=None,    # Mean the weights expect, three numbers in 0..1; None takes timm's
+    std:tuple|None=None      # Standard deviation, likewise
 )->tuple[pd.DataFrame, np.ndarray, np.ndarray]:  # Good photos, each content once; int (n,) labels; float32 (n, features)
     "What a pretrained backbone makes of every good photo, computed unless it was before."
     photos = catalogue[catalogue.status != 'skipped'].drop_duplicates('sha256').reset_index(drop=True)
     classes = sorted(photos.label.unique())
-    model, shape, used = build_model(arch, len(classes), weights, image_size)
+    model, shape, used = build_model(arch, len(classes), weights, image_size, mean, std)
     if used.used == 'none':
         remedy = 'give --weights a file, or an arch whose weights can be reached'
         raise DataError(f'{arch} has no pretrained weights here, and one that has learned nothing has no judgement: {remedy}')
