@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from catdog.comparison.statistics import difference_bound
-from catdog.find.race import Evidence, pair_table, run_race, spent_seconds, whole_grid
+from catdog.finding.race import Evidence, pair_table, run_race, spent_seconds, whole_grid
 from honesty import SHARES
 
 FOLDS = 5

@@ -124,23 +124,27 @@ def training_step(
     loss.backward()
     model.zero_grad(set_to_none=True)
 
-def _step_seconds(model, images, precision):
-    "The shortest of two steps, after one to warm up; that one where it took seconds"
+def _forward(model, images, precision):
+    with torch.no_grad(), autocast(images.device, precision): model(images)
+
+def _step_seconds(model, images, precision, step):
+    "The median of four steps, after one to warm up; that one where it took seconds"
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         synchronize(images.device)
         start = time.perf_counter()
-        training_step(model, images, precision)
+        step(model, images, precision)
         synchronize(images.device)
         seconds.append(time.perf_counter()-start)
         if seconds[0] > 2: break
-    return min(seconds[1:] or seconds)
+    return float(np.median(seconds[1:] or seconds))
 
 # %% ../nbs/04_device.ipynb #e30dee01
 def pick_precision(
     model:nn.Module,             # On its device
     images:torch.Tensor,         # float32 (n, 3, size, size), a batch on the same device
-    precision:str='auto'         # As `RunConfig.precision`
+    precision:str='auto',        # As `RunConfig.precision`
+    learns:bool=True             # Whether it is to be trained; where not, forward passes alone are timed
 )->tuple[str, dict]:             # 'fp32', 'bf16' or 'fp16', and the seconds a step that were measured
     "The arithmetic of the training step: what was asked for, or the faster; bf16 must win by a tenth."
     if precision == 'fp16' and not images.is_cuda: raise ConfigError("precision = 'fp16' needs CUDA; on a CPU take 'bf16' or 'fp32'")
@@ -148,8 +152,8 @@ def pick_precision(
     if images.is_cuda: return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16', {}
     if images.device.type != 'cpu': return 'fp32', {}
     with torch.random.fork_rng(devices=[]):
-        trial = copy.deepcopy(model).train()
-        seconds = {p: _step_seconds(trial, images[:8], p) for p in ('fp32', 'bf16')}
+        trial, step = copy.deepcopy(model).train(learns), training_step if learns else _forward
+        seconds = {p: _step_seconds(trial, images[:8], p, step) for p in ('fp32', 'bf16')}
     return 'bf16' if seconds['bf16'] < .9*seconds['fp32'] else 'fp32', seconds
 
 # %% ../nbs/04_device.ipynb #1dd7485e

@@ -270,8 +270,8 @@ def _anew(ask, answer):
     return bool(behind_best(ask.comparison, ask.delta, answer.share, anew=True).high[answer.chosen] <= ask.delta)
 
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
-_ANEW = {True: 'This holds for networks trained anew with other seeds, too.',
-    False: 'This is said of the networks trained here; whether it holds for networks trained anew, their seeds leave open.'}
+_ANEW = {True: 'That it is good enough holds for networks trained anew with other seeds, too.',
+    False: 'That it is good enough is said of the networks trained here; for networks trained anew their seeds leave it open.'}
 
 def _note(ask):
     "What `delta` means here, before the answer; empty where it was given and can be shown"

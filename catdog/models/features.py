@@ -7,7 +7,7 @@ __all__ = ['AGREEMENT', 'ONNX_FROM', 'PIECE', 'HEAD_CS', 'onnx_features', 'compu
            'held_out_probabilities', 'held_out_logits', 'head_temperature', 'photo_features', 'judge_features']
 
 # %% ../../nbs/23_models.features.ipynb #1146967d
-import copy, hashlib, io, logging, os, tempfile, time, warnings
+import hashlib, io, logging, os, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,11 @@ from torch import nn
 
 from ..errors import DataError
 from ..files import cache_folder
-from ..machine import usable_cores
+from ..machine import progress_bar, usable_cores
 from ..device import autocast
 from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
-from .backbone import backbone_hash, build_model, pooled_features
+from .backbone import backbone_hash, build_model, fix_padding, pooled_features
 
 # %% ../../nbs/23_models.features.ipynb #40ddf124
 class _Pooled(nn.Module):
@@ -39,7 +39,7 @@ class _Pooled(nn.Module):
 
 def _export_features(model, images):
     "A network up to its last layer as ONNX, exported by torch without its chatter"
-    network = _Pooled(copy.deepcopy(model).float().to(memory_format=torch.contiguous_format)).eval()
+    network = _Pooled(fix_padding(model, images.shape[-1]).float().to(memory_format=torch.contiguous_format)).eval()
     onnx, level = io.BytesIO(), logging.root.manager.disable
     batches = dict(images={0: 'n'}, features={0: 'n'})
     try:
@@ -227,10 +227,9 @@ def head_temperature(
 # %% ../../nbs/23_models.features.ipynb #42b15919
 def _batches(paths, shape, size=64, progress=False):
     "Photos as normalised batches; labels are not needed"
-    from tqdm import tqdm
-    bar = dict(desc='asking about labels', unit='batches', leave=False, mininterval=.5, disable=not progress)
+    bar = dict(desc='asking about labels', unit='batches', show=progress)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in tqdm(range(0, len(paths), size), **bar):
+        for start in progress_bar(range(0, len(paths), size), **bar):
             pixels = list(pool.map(lambda path: shape(open_photo(path)), paths[start:start+size]))
             yield torch.from_numpy(np.stack(pixels)), torch.zeros(len(pixels))
 
