@@ -570,6 +570,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'catdog/comparison/gather.py'),
                                           'catdog.comparison.gather._spell': ( 'comparison.gather.html#_spell',
                                                                                'catdog/comparison/gather.py'),
+                                          'catdog.comparison.gather._take_apart': ( 'comparison.gather.html#_take_apart',
+                                                                                    'catdog/comparison/gather.py'),
                                           'catdog.comparison.gather._telling_settings': ( 'comparison.gather.html#_telling_settings',
                                                                                           'catdog/comparison/gather.py'),
                                           'catdog.comparison.gather._together': ( 'comparison.gather.html#_together',
