@@ -18,7 +18,7 @@ from catdog.finding.race import Evidence, pair_table, run_race, spent_seconds, w
 from honesty import SHARES
 
 FOLDS = 5
-LIFTS = dict(usual=(.5, .35), little=(.9, .2), much=(.2, .35), uneven=(.5, .8))     # errors tuned over errors of the head: middle, spread of its log
+LIFTS = dict(usual=(.5, .35), little=(.9, .2), much=(.2, .35), uneven=(.5, .8))     # errors tuned over those of the head: middle, spread (log)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def draw_race(cell, run):
     middle, spread = LIFTS[cell.lift]
     of_heads = 1-np.minimum((1-truth)/(middle*np.exp(rng.normal(0, spread, cell.networks))), .5)
     fold = rng.permutation(np.arange(cell.photos)%FOLDS)
-    photo, network = rng.normal(0, SHARES['photo']**.5, (cell.photos, 1)), rng.normal(0, SHARES['network']**.5, (cell.photos, cell.networks))
+    photo = rng.normal(0, SHARES['photo']**.5, (cell.photos, 1))
+    network = rng.normal(0, SHARES['network']**.5, (cell.photos, cell.networks))
     moved = rng.normal(0, cell.shift, (FOLDS, cell.networks))[fold]
     def answers(skill): return (skill+photo+network+rng.normal(0, SHARES['seed']**.5, network.shape) > 0).astype(float)
     tuned = pd.DataFrame(answers(norm.ppf(truth)*np.sqrt(1+cell.shift**2)+moved), columns=names)
@@ -124,7 +125,7 @@ def main():
         rows.append(measure(cell, args.times))
         print(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in rows[-1].items()}), flush=True)
     record = dict(machine=machine(), times=args.times, seconds=time.perf_counter()-start, cells=rows)
-    if args.json: args.json.write_text(json.dumps({**(json.loads(args.json.read_text()) if args.json.exists() else {}), **record}, indent=1)+'\n')
+    if args.json: args.json.write_text(json.dumps(record, indent=1)+'\n')
 
 
 if __name__ == '__main__': main()

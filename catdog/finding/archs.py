@@ -52,7 +52,7 @@ def describe_set(
     "The members of a set, and why each is in it."
     return pd.DataFrame(list(SETS[name].items()), columns=['arch', 'reason'])
 
-# %% ../../nbs/58_finding.archs.ipynb #cf84fde2
+# %% ../../nbs/58_finding.archs.ipynb #7cd19d3b
 def _names_of_file(path):
     "The names in a file, a line each; what follows a # is a remark"
     lines = [line.partition('#')[0].strip() for line in Path(path).read_text().splitlines()]
@@ -63,7 +63,8 @@ def _matches(pattern):
     import timm
     names = timm.list_models(pattern)
     found = [name for name in names if timm.is_model_pretrained(name)] or names
-    if not found: raise ConfigError(f"candidates: {pattern!r} matches none of timm's backbones; `catdog archs '*{pattern.strip('*')[:4]}*'` looks for more")
+    more = f"`catdog archs '*{pattern.strip('*')[:4]}*'` looks for more"
+    if not found: raise ConfigError(f"candidates: {pattern!r} matches none of timm's backbones; {more}")
     return found
 
 # %% ../../nbs/58_finding.archs.ipynb #dfa28fc8
@@ -114,7 +115,7 @@ def licence_of(
     import timm
     return (timm.get_pretrained_cfg(arch).license or '') if timm.is_model_pretrained(arch) else ''
 
-# %% ../../nbs/58_finding.archs.ipynb #c9ad9a94
+# %% ../../nbs/58_finding.archs.ipynb #2d41d61a
 def _count_macs(model, size):
     "Multiply-accumulates of one photo, in millions; NaN where they cannot be counted from shapes"
     from catdog.evaluation.cost import count_macs
@@ -127,7 +128,8 @@ def describe_arch(
 )->Arch:
     "A backbone in numbers, from shapes alone."
     import timm, torch
-    from catdog.models.baseline import baseline as _registers_it
+    from catdog.models import baseline      # which registers it with timm
+    assert baseline
     with torch.device('meta'), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         model = timm.create_model(arch)
