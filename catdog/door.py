@@ -8,13 +8,13 @@ __all__ = ['KILLED', 'Audit', 'describe_duplicates', 'audit', 'relayed_progress'
            'find', 'Predictions', 'predict']
 
 # %% ../nbs/68_door.ipynb #a815a21d
-import logging, os, sys, tempfile, threading
+import logging, os, sys, tempfile, threading, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from .files import public_address
-from .words import percent, plural
+from .words import markdown_rows, markdown_text, percent, plural
 
 # %% ../nbs/68_door.ipynb #6324580d
 @dataclass
@@ -23,7 +23,7 @@ class Audit:
     photos:object            # A table, one row a file: path, label, split, sha256, width, height, status, reason, note
     summary:str              # How many are good, what is wrong with the others, which are copies
     def __repr__(self): return self.summary
-    def _repr_markdown_(self): return f'```\n{self.summary}\n```'
+    def _repr_markdown_(self): return '\n'.join(f'    {line}' for line in self.summary.splitlines())   # code, whatever the names hold
 
 # %% ../nbs/68_door.ipynb #d2bf4f07
 def _names(paths): return ', '.join(Path(path).name for path in paths[:4])
@@ -157,23 +157,35 @@ def _added(variables):
             os.environ.pop(name)
             if value is not None: os.environ[name] = value
 
+_QUIET = 'IPython parent'    # begins what IPython says of a home folder that it cannot write to, and goes on
+
+def _kernel_variables():
+    "What the kernel of a notebook is told"
+    from catdog.sweeps.job import kernel_environment
+    ignored = [os.environ.get('PYTHONWARNINGS'), f'ignore:{_QUIET}:UserWarning']
+    return {**kernel_environment(), 'PYTHONWARNINGS': ','.join(filter(None, ignored))}
+
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
     parameters:dict          # For its cell tagged `parameters`
 ):
     "Run a notebook through papermill. ValueError with its own message where it fails."
+    warnings.filterwarnings('ignore', _QUIET)
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from catdog.sweeps.job import find_notebook, kernel_environment, papermill_path
+    from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
     made = not out.parent.exists()
     out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
     source, target = papermill_path(find_notebook(name)), papermill_path(out)
     try:
-        with relayed_progress(), _added(kernel_environment()): papermill.execute_notebook(source, target, parameters, **options)
+        with relayed_progress(), _added(_kernel_variables()): papermill.execute_notebook(source, target, parameters, **options)
     except DeadKernelError: raise KilledError(f'{KILLED} (the notebook up to there is {out})') from None
+    except RuntimeError as error:
+        if 'Kernel died' not in str(error): raise
+        raise ValueError(f'the kernel of {out} did not start: is there room in the home folder and in {tempfile.gettempdir()}?') from None
     except papermill.PapermillExecutionError as error:
         if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
         _remove_stub(out, made)
@@ -221,11 +233,11 @@ def describe_run(
 )->str:                      # Markdown
     "A run in one sentence, for a notebook."
     info = run.info
-    if not run.finished: return f"`{run.folder}`: {info.get('status', 'not started')}"
+    if not run.finished: return f"{markdown_text(run.folder)}: {markdown_text(info.get('status', 'not started'))}"
     metrics = info['metrics']
     interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
     tested = f"{percent(metrics['accuracy'])}% of {plural(metrics['photos'], 'test photo')} (95% interval {interval})"
-    return f"**{info['config']['arch']}**: {tested}, {latency_of(info):.1f} ms a photo, `{run.folder}`"
+    return f"**{markdown_text(info['config']['arch'])}**: {tested}, {latency_of(info):.1f} ms a photo, {markdown_text(run.folder)}"
 
 def latency_of(
     info:dict                # A finished run's record
@@ -248,7 +260,7 @@ def describe_comparison(
 )->str:                      # Markdown
     "The answer, and the numbers behind it."
     from catdog.comparison.tables import answer, display_table, markdown_table
-    return f'{answer(comparison)}\n\n{markdown_table(display_table(comparison))}'
+    return f'{markdown_text(answer(comparison))}\n\n{markdown_table(display_table(comparison))}'
 
 def compare(
     runs:str|Path='runs',    # A folder of run folders, or the address of one in a bucket (s3://...)
@@ -267,20 +279,22 @@ def describe_choice(
 )->str:                      # Markdown
     "What to take, why, and what else was there."
     from catdog.comparison.tables import choice_table, markdown_table
-    return f"**{choice.chosen or 'none'}**: {choice.reason}\n\n{markdown_table(choice_table(choice))}"
+    return f"**{markdown_text(choice.chosen or 'none')}**: {markdown_text(choice.reason)}\n\n{markdown_table(choice_table(choice))}"
 
 def choose(
     comparison='runs',     # As `compare` gives it, or a folder of runs
     max_ms:float|None=None,  # Most milliseconds a photo may take, from JPEG bytes to a label
     max_mb:float|None=None,  # Most MiB the model's file may have
     delta:float|None=None,   # Points of accuracy that may be given up for less cost; None takes the fewest that the photos can show
-    by:str='latency'         # What is to be cheap: 'latency', 'size', 'macs', 'training' or 'energy'
+    by:str='latency',        # What is to be cheap: 'latency', 'size', 'macs', 'training' or 'energy'
+    on:str='cpu',            # Where it will run: 'cpu' or 'gpu'
+    max_gpu_mb:float|None=None   # Most MiB of the card's memory it may take
 ):    # Choice
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog.comparison.choose import Choice, choose as pick
     Choice._repr_markdown_ = describe_choice
     if isinstance(comparison, (str, Path)): comparison = compare(comparison)
-    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by)
+    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, on=on, max_gpu_mb=max_gpu_mb)
 
 # %% ../nbs/68_door.ipynb #d51c9ebf
 def find(
@@ -300,8 +314,7 @@ class Predictions(list):
     "One dict a photo: path, label and probabilities; or path and error."
     def __repr__(self): return '\n'.join(_describe_photo(told) for told in self)
     def _repr_markdown_(self):
-        rows = [f"| {told['path']} | {_words_for(told)} |" for told in self]
-        return '\n'.join(['| photo | answer |', '| --- | --- |', *rows])
+        return markdown_rows(['photo', 'answer'], [(told['path'], _words_for(told)) for told in self])
 
 def _words_for(told):
     "The answer to one photo"
