@@ -1490,6 +1490,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.finding.find._measure_one': ('finding.find.html#_measure_one', 'catdog/finding/find.py'),
                                      'catdog.finding.find._next_sentence': ('finding.find.html#_next_sentence', 'catdog/finding/find.py'),
                                      'catdog.finding.find._train': ('finding.find.html#_train', 'catdog/finding/find.py'),
+                                     'catdog.finding.find._why': ('finding.find.html#_why', 'catdog/finding/find.py'),
                                      'catdog.finding.find._without': ('finding.find.html#_without', 'catdog/finding/find.py'),
                                      'catdog.finding.find.best_guess': ('finding.find.html#best_guess', 'catdog/finding/find.py'),
                                      'catdog.finding.find.candidate_table': ('finding.find.html#candidate_table', 'catdog/finding/find.py'),

@@ -80,7 +80,7 @@ def make_find_config(
         said.append(unknown if problem['type'] == 'extra_forbidden' else told)
     raise ConfigError('\n'.join(said))
 
-# %% ../../nbs/63_finding.find.ipynb #d2b57f94
+# %% ../../nbs/63_finding.find.ipynb #0914c734
 @dataclass
 class Candidates:
     "The candidates of a race, with what is known before the first training."
@@ -95,10 +95,15 @@ class Candidates:
         "The candidates that are left, the cheapest to use first."
         return sorted(self.costs, key=lambda name: self.costs[name].latency_ms)
 
+# %% ../../nbs/63_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
     "The bytes of some photos, spread over all"
     paths = photos.path.tolist()
     return [Path(path).read_bytes() for path in paths[::max(1, len(paths)//n)][:n]]
+
+def _why(error):
+    "The first line of an error, or its kind where it says nothing"
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 def _measure_one(found, name, jpegs, budget):
     "One candidate's cost, or why it is left out"
@@ -106,7 +111,7 @@ def _measure_one(found, name, jpegs, budget):
     if config.licence and not _fits(licence_of(name), config.licence):
         return f'its weights have the licence {licence_of(name) or "that is not known"}'
     try: cost = measure_candidate(name, found.photos.label.nunique(), config.image_size, jpegs, config.device)
-    except (ValueError, RuntimeError) as error: return str(error).splitlines()[0]
+    except Exception as error: return _why(error)      # whatever a backbone fails by, the others go on
     over = budget.broken(cost)
     if not over: found.costs[name] = cost
     return f'over the budget: {listing(over)}' if over else ''
@@ -126,7 +131,7 @@ def measure_costs_first(
         say(f'{name}: {reason}' if reason else f'{name}: {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB')
     if not found.costs: raise ConfigError(f'no candidate is left: {"; ".join(f"{name} ({why})" for name, why in found.left_out.items())}')
 
-# %% ../../nbs/63_finding.find.ipynb #e109bfb6
+# %% ../../nbs/63_finding.find.ipynb #43f51f40
 def judge_heads(
     found:Candidates,
     say=print                # Takes a line
@@ -134,8 +139,9 @@ def judge_heads(
     "The second round: what the frozen features of each candidate know."
     for name in found.names:
         try: head = judge_backbone(found.photos, name, found.config.weights, found.config.image_size)
-        except (ConfigError, RuntimeError) as error:
-            found.left_out[name] = str(error).splitlines()[0]
+        except Exception as error:
+            found.left_out[name] = _why(error)
+            say(f'{name}: {found.left_out[name]}')
             del found.costs[name]
             continue
         found.heads[name] = head
@@ -215,7 +221,7 @@ def _without(race, name, reason):
     race.evidence = replace(evidence, tuned=evidence.tuned[kept], heads=evidence.heads[kept], seconds=evidence.seconds[kept])
     race.note('left out', name, reason=reason)
 
-# %% ../../nbs/63_finding.find.ipynb #322700d8
+# %% ../../nbs/63_finding.find.ipynb #a95c4093
 def _train(race, name, fold, say):
     "One training of the race"
     config = config_of(race.field.config, name, fold, race.field.heads[name].pretrained)
@@ -223,7 +229,7 @@ def _train(race, name, fold, say):
     new = not find_run(config).finished
     if new: say(f'{name}: training fold {fold+1} of {race.field.config.folds}, about {duration(race.evidence.seconds[name])}')
     try: run = train_run(config, like)
-    except (ValueError, RuntimeError, ArithmeticError) as error: return _without(race, name, str(error).splitlines()[0])
+    except (ValueError, RuntimeError, ArithmeticError) as error: return _without(race, name, _why(error))
     race.runs[name, fold] = run
     race.evidence = with_run(race.evidence, name, run)
     race.note('trained', name, fold=fold, accuracy=float(race.evidence.tuned[name].mean()))
