@@ -488,6 +488,7 @@ def find(
     weights:Annotated[str, typer.Option(help='As for train.')]='auto',
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
     epochs:Annotated[Optional[int], typer.Option(help="Passes over the training photos [the recipe's].")]=None,
+    scratch_epochs:Annotated[Optional[int], typer.Option(help='The same for those that start from scratch [as --epochs].')]=None,
     folds:Annotated[int, typer.Option(help='Parts of all photos, each of which is the test once.')]=5,
     review:Annotated[Optional[str], typer.Option(metavar='FILE', help='CSV of verdicts on labels to apply.')]=None,
     seed:Annotated[int, typer.Option(help='Fixes folds, order, augmentation and initialisation.')]=42,
