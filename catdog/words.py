@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['percent', 'points', 'in_points', 'plural', 'listing', 'duration', 'byte_count', 'page_text', 'page_policy',
-           'render_page', 'markdown_text', 'markdown_rows']
+           'render_page', 'terminal_text', 'markdown_text', 'markdown_rows']
 
 # %% ../nbs/02_words.ipynb #5b76b572
-import base64, hashlib, html, math
+import base64, hashlib, html, math, unicodedata
 from functools import cache
 from importlib.resources import files
 
@@ -108,6 +108,15 @@ def render_page(
 )->str:
     "A page as HTML."
     return _templates().get_template(template).render(**values)
+
+# %% ../nbs/02_words.ipynb #0d6d8740
+def terminal_text(
+    text:str,
+    lines:bool=True          # Whether line ends stay; a name has none
+)->str:
+    "Text whose control characters are seen and not obeyed."
+    kept = '\n\t' if lines else ''
+    return ''.join(letter if letter in kept or not unicodedata.category(letter) == 'Cc' else repr(letter)[1:-1] for letter in text)
 
 # %% ../nbs/02_words.ipynb #28eacdbd
 def markdown_text(

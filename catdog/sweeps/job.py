@@ -5,19 +5,22 @@
 # %% auto #0
 __all__ = ['STATES', 'find_notebook', 'papermill_path', 'kernel_environment', 'papermill_command', 'Plan', 'make_plan',
            'write_state', 'read_states', 'stop_process', 'clear_up', 'clear_up_lost', 'gpu_of_slot', 'job_environment',
-           'last_line', 'run_job']
+           'last_line', 'serve_warm', 'WarmJob', 'warm_process', 'run_job']
 
 # %% ../../nbs/46_sweeps.job.ipynb #2053cb1b
-import hashlib, json, os, re, shlex, shutil, signal, socket, subprocess, sys, time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import atexit, hashlib, json, os, re, select, shlex, shutil, signal, socket, subprocess, sys, tempfile, time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
 
 from ..files import cache_folder, public_address, write_atomically
+from ..machine import end_with
 from ..training.config import RunConfig
 from ..training.run import Run, find_run, run_name
 from .bucket import BucketError, drop_unfinished, fetch_unfinished, is_bucket, send_unfinished, upload_run
@@ -39,6 +42,25 @@ def papermill_path(
     "A path that papermill takes as it is."
     return str(path).replace('{', '{{').replace('}', '}}')
 
+# %% ../../nbs/46_sweeps.job.ipynb #302c73eb
+def _takes_files(folder):
+    "Whether a folder can be written to, and its disk is not full"
+    probe = folder/f'.catdog-{os.getpid()}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(1 << 16))
+    except OSError: return False
+    finally:
+        with suppress(OSError): probe.unlink(missing_ok=True)
+    return True
+
+@lru_cache
+def _places_elsewhere():
+    "Where Jupyter and IPython write instead, until this process ends"
+    folder = tempfile.mkdtemp(prefix='catdog-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return dict(IPYTHONDIR=folder, JUPYTER_RUNTIME_DIR=folder)
+
 # %% ../../nbs/46_sweeps.job.ipynb #81bff042
 def _is_this_python(program):
     "Whether a kernel that starts with this word runs in this Python"
@@ -46,17 +68,18 @@ def _is_this_python(program):
     return program in plain or os.path.realpath(program) == os.path.realpath(sys.executable) and Path(program).parent == Path(sys.executable).parent
 
 def kernel_environment()->dict[str, str]:    # To add to this process's; empty where nothing need be said
-    "Variables that make Jupyter's kernel `python3` one of this Python."
+    "Variables that make Jupyter's kernel `python3` one of this Python, and let it start where the home folder takes no files."
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    variables = {} if _takes_files(Path(os.environ.get('IPYTHONDIR') or Path.home()/'.ipython')) else _places_elsewhere()
     try: known = KernelSpecManager().get_kernel_spec('python3').argv
     except NoSuchKernel: known = []
-    if known and _is_this_python(known[0]): return {}
+    if known and _is_this_python(known[0]): return variables
     home = cache_folder()/'jupyter'/hashlib.sha256(sys.executable.encode()).hexdigest()[:12]
     folder = home/'kernels'/'python3'
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder/'kernel.json', json.dumps(get_kernel_dict()).encode())
-    return dict(JUPYTER_PATH=os.pathsep.join(filter(None, [str(home), os.environ.get('JUPYTER_PATH')])))
+    return {**variables, 'JUPYTER_PATH': os.pathsep.join(filter(None, [str(home), os.environ.get('JUPYTER_PATH')]))}
 
 # %% ../../nbs/46_sweeps.job.ipynb #7f56c982
 def papermill_command(
@@ -94,6 +117,7 @@ class Plan:
     host:str=''              # Machine of the leading process
     pid:int=0                # Its process id there
     born:float=0.            # And when it started, in seconds since 1970
+    warm:str=''              # Socket of a process that has everything loaded, as `warm_process` starts it; '' has each job load it
 
     def jobs(self)->Path: return Path(self.folder)/'jobs'
 
@@ -243,6 +267,170 @@ def last_line(
     lines = _ESCAPES.sub('', Path(log).read_text(errors='replace')).splitlines() if Path(log).exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), '')
 
+# %% ../../nbs/46_sweeps.job.ipynb #f6f2e2e8
+_LOADED = ('papermill.cli', 'papermill.execute', 'ipykernel.kernelapp', 'ipykernel.ipkernel', 'torch.onnx', 'onnxruntime', 'onnxscript',
+    'fastai.callback.progress', 'catdog.training.finetune', 'catdog.evaluation.evaluate', 'catdog.evaluation.explore')
+
+def _load():
+    "What a job needs, as far as it is installed"
+    for name in _LOADED:
+        with suppress(ImportError): import_module(name)
+
+class _Forked:
+    "A child of this process, with what jupyter_client asks of a process that it started"
+    stdin = stdout = stderr = returncode = None
+    def __init__(self, pid): self.pid = pid
+
+    def poll(self, wait=False):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+            if pid: self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=None): return self.poll(wait=True)
+    def send_signal(self, number): os.kill(self.pid, number)
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+
+# %% ../../nbs/46_sweeps.job.ipynb #3ca18645
+def _become_kernel(pipe):
+    "Wait to be told which kernel this process is to be, and be it"
+    os.setsid()
+    with os.fdopen(pipe) as told: text = told.read()
+    if not text: os._exit(0)
+    command, environment = json.loads(text)
+    os.environ.clear()
+    os.environ.update(environment)
+    own = ['--matplotlib=inline', f'--IPKernelApp.parent_handle={os.getppid()}']   # what was settled when ipykernel was loaded
+    sys.argv = ['ipykernel_launcher', *command[command.index('ipykernel_launcher')+1:], *own]
+    from ipykernel.kernelapp import launch_new_instance
+    launch_new_instance()
+
+def _fork_kernel():
+    "A child that will be the notebook's kernel, and the pipe that tells it"
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(told)
+        return _Forked(pid), tell
+    os.close(tell)
+    _end_as(_become_kernel, told)
+
+def _end_as(function, *args):
+    "Do something in this process, and end it"
+    code = 1
+    try: code = function(*args) or 0
+    except SystemExit as ended: code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except BaseException: import_module('traceback').print_exc()
+    with suppress(Exception): sys.stdout.flush()
+    with suppress(Exception): sys.stderr.flush()
+    os._exit(code)
+
+# %% ../../nbs/46_sweeps.job.ipynb #43621715
+def _become_papermill(request):
+    "Run papermill as a request says; its kernel is forked rather than started"
+    from jupyter_client.provisioning import local_provisioner
+    from papermill.cli import papermill
+    os.setsid()
+    os.chdir(request['cwd'])
+    os.environ.clear()
+    os.environ.update(request['environment'])
+    nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(request['log'], os.O_WRONLY | os.O_APPEND)
+    for source, place in ((nothing, 0), (log, 1), (log, 2)): os.dup2(source, place)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    kernel, tell = _fork_kernel()
+    start = local_provisioner.launch_kernel
+
+    def launch(command, **how):
+        if 'ipykernel_launcher' not in command or kernel.told: return start(command, **how)
+        kernel.told = True
+        with os.fdopen(tell, 'w') as pipe: json.dump([command, {**how['env'], 'JPY_PARENT_PID': str(os.getpid())}], pipe)
+        return kernel
+
+    kernel.told, local_provisioner.launch_kernel = False, launch
+    end_with(request['watcher'])
+    sys.argv = ['papermill', *request['arguments']]
+    papermill(standalone_mode=True)
+
+# %% ../../nbs/46_sweeps.job.ipynb #2ffb281d
+def _serve(server, leader):
+    "Fork a child a request until the leader is gone; each is told its child's id, and how it ended"
+    children = {}
+    while True:
+        ready, *_ = select.select([server, leader], [], [], .1)
+        if leader in ready and not os.read(leader.fileno(), 1): return
+        if server in ready:
+            connection, _ = server.accept()
+            request = json.loads(connection.makefile().readline() or 'null')
+            pid = os.fork() if request else None
+            if pid == 0:
+                for other in (server, connection, *children.values()): other.close()
+                _end_as(_become_papermill, request)
+            if pid:
+                children[pid] = connection
+                connection.sendall(f'{pid}\n'.encode())
+        _reap(children)
+
+def _reap(children):
+    "Tell those who wait for a child that has ended"
+    for pid in list(children):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended: continue
+        with suppress(OSError), children.pop(pid) as connection: connection.sendall(f'{os.waitstatus_to_exitcode(status)}\n'.encode())
+
+def serve_warm(
+    path:str                     # Of the socket
+):
+    "Load everything, say so, and fork jobs until standard input ends: the process that `warm_process` starts."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _load()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(64)
+        print('ready', flush=True)
+        _serve(server, sys.stdin)
+
+# %% ../../nbs/46_sweeps.job.ipynb #6528797b
+class WarmJob(psutil.Process):
+    "A job that the warm process forked: what `run_job` asks of a process that it started."
+    returncode = None
+    def __init__(self,
+        path:str,                # Socket of the warm process. OSError where nobody answers there
+        **request                # arguments of papermill, environment, cwd, log, and the watcher with whom it ends
+    ):
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.settimeout(10)
+        self.connection.connect(path)
+        self.connection.sendall(json.dumps(request).encode()+b'\n')
+        self.answers = self.connection.makefile()
+        super().__init__(int(self.answers.readline()))
+
+    def poll(self)->int|None:    # None while it is at work
+        "How it ended; 1 where nobody knows, as its process is gone and so is the one that forked it."
+        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+            text = self.answers.readline().strip()
+            if text: self.returncode = int(text)
+            elif not self.is_running(): self.returncode = 1
+        return self.returncode
+
+@contextmanager
+def warm_process(
+    plan:Plan                    # Whose jobs run on this machine
+):                               # Yields the plan that names the process, or the plan as it is where it cannot be had
+    "Keep a process that has loaded what jobs need, and let them be forked from it."
+    if sys.platform != 'linux':
+        yield plan
+        return
+    path = str(Path(tempfile.mkdtemp(prefix='catdog-'))/'warm')
+    command = [sys.executable, '-c', 'import sys; from catdog.sweeps.job import serve_warm; serve_warm(sys.argv[1])', path]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    with subprocess.Popen(command, env={**os.environ, **job_environment(plan, None)}, **pipes) as process:
+        ready = process.stdout.readline() == b'ready\n'
+        try: yield replace(plan, warm=path) if ready else plan
+        finally:
+            process.stdin.close()
+            shutil.rmtree(Path(path).parent, ignore_errors=True)
+
 # %% ../../nbs/46_sweeps.job.ipynb #d424b272
 def _send_state(plan, folder, sent):
     "Send a run's state to the bucket if it is newer than the one sent; the time of its writing"
@@ -262,16 +450,24 @@ from papermill.__main__ import papermill
 end_with(int(sys.argv.pop(1)))
 papermill(prog_name='papermill')"""     # which ends with the process that watches over it, and the kernel with it
 
+def _fork(plan, command, environment, log):
+    "The job of a papermill command, forked from the sweep's warm process; None where there is none"
+    arguments, places = command[command.index('papermill')+1:], dict(cwd=os.getcwd(), log=log.name, watcher=os.getpid())
+    try: return WarmJob(plan.warm, arguments=arguments, environment=environment, **places) if plan.warm else None
+    except (OSError, ValueError, psutil.Error): return None
+
 def _start(config, plan, folder, gpu):
     "Start papermill with a log; the log's first line is the command, to be copied"
     command = papermill_command(config, folder/'train.ipynb')
     variables = {**job_environment(plan, gpu), **kernel_environment(), 'CATDOG_ADDRESS': config.data}
     shown = [] if gpu is None else [f'CUDA_VISIBLE_DEVICES={gpu}']
+    environment = {**os.environ, **variables}
     with open(folder/'train.log', 'a') as log:
         log.write(f'$ {shlex.join([*shown, *command])}\n')
         log.flush()
-        own = dict(env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        process = psutil.Popen([sys.executable, '-c', _WATCHED, str(os.getpid()), *command[3:]], **own)
+        process = _fork(plan, command, environment, log)
+        own = dict(env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = process or psutil.Popen([sys.executable, '-c', _WATCHED, str(os.getpid()), *command[3:]], **own)
     write_state(plan, folder.name, state='running', started=time.time(), pid=process.pid, born=process.create_time())
     return process
 

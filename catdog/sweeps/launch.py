@@ -38,7 +38,7 @@ from ..files import cache_folder
 from ..training.config import RunConfig, make_config
 from ..training.run import find_run, run_name
 from .bucket import finished_runs, is_bucket
-from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, write_state
+from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, warm_process, write_state
 from .progress import Look, Watch, headline, look
 
 # %% ../../nbs/48_sweeps.launch.ipynb #29cf4998
@@ -368,6 +368,11 @@ def _launch(sweep, plan, configs):
         launcher.setup(**arguments)
     for config, ended in zip(configs, launcher.launch(chosen, initial_job_idx=0)): _note(plan, config, ended)
 
+def _launch_warm(sweep, plan, configs):
+    "The same, with jobs forked from a process that has everything loaded where there are several on this machine"
+    if len(configs) == 1 or not plan.slots: return _launch(sweep, plan, configs)
+    with warm_process(plan) as warm: _launch(sweep, warm, configs)
+
 def _note(plan, config, ended):
     "Keep what a launcher brings back: a job elsewhere may not reach the sweep's folder, or have ended before it noted anything"
     if ended.status == JobStatus.COMPLETED: write_state(plan, **ended.return_value)
@@ -410,7 +415,7 @@ def run_sweep(
     if plan.slots != 1: configs = longest_first(configs)
     clear_up_lost(plan)
     with Watch(configs, plan, stream) as watch, _interruptible(plan, watch.say):
-        try: _launch(sweep, plan, configs)
+        try: _launch_warm(sweep, plan, configs)
         except KeyboardInterrupt: pass
         except Exception as error:
             if not plan.stopped: watch.say(f'the launcher failed: {type(error).__name__}: {error}')
