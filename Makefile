@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 READY := $(VENV)/.catdog-ready
 
-.PHONY: demo test faults docs serve bench readme notebooks clean
+.PHONY: demo test faults docs serve bench container readme notebooks clean
 .NOTPARALLEL:
 
 $(READY): settings.ini setup.py pyproject.toml
@@ -45,6 +45,14 @@ bench: $(READY)
 	@set -e; for file in benchmarks/*.py; do name=$$(basename $$file .py); test $$name = measure || $(BIN)/python $$file --json benchmarks/records/$$name.json; done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/benchmarks.ipynb
 	$(BIN)/nbdev-clean
+
+# Both images of the Dockerfile, by whichever of these is there
+CONTAINER ?= $(notdir $(firstword $(shell command -v docker podman buildah)))
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+container:
+	@test -n "$(CONTAINER)" || { echo 'catdog: needs docker, podman or buildah' >&2; exit 2; }
+	$(CONTAINER) build --target serve -t catdog-serve .
+	$(CONTAINER) build --target train --build-arg TORCH_INDEX=$(TORCH_INDEX) -t catdog .
 
 readme: $(READY)
 	$(BIN)/python scripts/readme.py

@@ -1,4 +1,5 @@
 """The chosen network where it is used: exported, weighed against the others, and served."""
+import io
 import json
 import os
 import re
@@ -8,10 +9,14 @@ import sys
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from conftest import BIN, catdog, run
+from conftest import BIN, ROOT, catdog, run
+
+
+OPENVINO = ['openvino'] if find_spec('openvino') else []
 
 
 @pytest.fixture(scope='module')
@@ -23,10 +28,10 @@ def copies(tmp_path_factory, runs):
 
 @pytest.fixture(scope='module')
 def exported(copies, tmp_path_factory):
-    "A run in two formats"
+    "A run in the formats that can be run here"
     folder = tmp_path_factory.mktemp('out')
-    done = catdog('export', next(copies.glob('test_resnet*')), '-o', folder/'out', '--formats', 'onnx,onnx-int8')
-    assert done.returncode == 0 and 'onnx-int8:' in done.stderr, done.stderr
+    done = catdog('export', next(copies.glob('test_resnet*')), '-o', folder/'out', '--formats', ','.join(['onnx', 'onnx-int8', *OPENVINO]))
+    assert done.returncode == 0 and 'onnx-int8:' in done.stderr and 'from torch at most' in done.stderr, done.stderr
     return folder/'out'
 
 
@@ -46,7 +51,17 @@ def test_formats_are_candidates(exported, copies):
     done = catdog('choose', copies, '--delta', 50, '--json')
     assert done.returncode in (0, 3), done.stderr
     names = [candidate['setup'] for candidate in json.loads(done.stdout)['candidates']]
-    assert {'test_resnet float32', 'test_resnet int8', 'baseline'} == set(names)
+    assert {'test_resnet float32', 'test_resnet int8', 'baseline', *(f'test_resnet {name}' for name in OPENVINO)} == set(names)
+
+
+@pytest.mark.skipif(not OPENVINO, reason='openvino is not installed')
+def test_openvino_answers_and_leaves_nothing_behind(exported, pets, tmp_path):
+    photos = sorted((pets/'cat').iterdir())[:6]
+    environment = {'HOME': str(tmp_path), 'PATH': str(BIN), 'PYTHONPATH': str(ROOT)}
+    done = run(BIN/'catdog', 'predict', exported/'model.xml', *photos, '--json', env=environment)
+    assert done.returncode == 0 and list(tmp_path.rglob('*')) == [], done.stderr
+    for one, other in zip(done.stdout.splitlines(), catdog('predict', exported/'model.onnx', *photos, '--json').stdout.splitlines()):
+        assert np.isclose(json.loads(one)['probabilities']['cat'], json.loads(other)['probabilities']['cat'], atol=.03)
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +72,7 @@ def server(exported):
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     start = time.monotonic()
-    command = [BIN/'catdog', 'serve', exported/'model.onnx', '--port', port]
+    command = [BIN/'catdog', 'serve', exported/'model.onnx', '--port', port, '--log', exported.parent/'log.jsonl']
     process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
     address = f'http://127.0.0.1:{port}'
     while time.monotonic() < start+60:
@@ -90,6 +105,34 @@ def test_a_person_drops_a_photo(server, pets, page):
     page.set_input_files('#file', str(pets/'cat'/'cat.0.jpg'))
     page.wait_for_selector('#shares tr')
     assert page.inner_text('#said') in ('cat', 'dog') and page.locator('#shares tr').count() == 2
+    page.click('#where')
+    page.wait_for_selector('#heat:not([hidden])')
+    assert page.evaluate("document.getElementById('heat').width") == 7 and 'less probable' in page.inner_text('#hint')
+
+
+def test_drift_fires_on_blurred_photos_alone(server, copies, exported, pets, tmp_path):
+    "What a server logged of held-out photos is like the run's; of the same blurred it is not"
+    from PIL import Image, ImageFilter
+    address, _ = server
+    log, own = exported.parent/'log.jsonl', next(copies.glob('test_resnet*[!8]'))
+    def logged(data):
+        log.write_text('')
+        for photo in data: ask(address, '/predict', photo)
+        assert not (set(json.loads(log.read_text().splitlines()[0]))-{'time', 'label', 'confidence', 'looks'})
+        (tmp_path/'log.jsonl').write_text(log.read_text())
+        return catdog('drift', tmp_path/'log.jsonl', own)
+    from catdog.evaluation.formats import side_photos
+    from catdog.training.run import Run
+    held_out = [path for side in ('valid', 'test') for path in side_photos(Run(own), side).path]
+    photos = [Image.open(path) for path in held_out]
+    def encoded(photo):
+        file = io.BytesIO()
+        photo.save(file, 'jpeg', quality=95)
+        return file.getvalue()
+    same = logged([open(path, 'rb').read() for path in held_out]*2)
+    assert same.returncode == 0 and 'look like those of the run' in same.stdout, same.stdout+same.stderr
+    blurred = logged([encoded(photo.filter(ImageFilter.GaussianBlur(4))) for photo in photos]*2)
+    assert blurred.returncode == 1 and 'do not look like' in blurred.stdout and 'fine -' in blurred.stdout, blurred.stdout+blurred.stderr
 
 
 def test_a_signal_ends_it(server):

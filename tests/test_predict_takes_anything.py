@@ -93,3 +93,16 @@ def test_no_network_without_being_asked(tmp_path, pets, arch):
     model = of_another_make(tmp_path/'model.safetensors', json.dumps({**GOOD, 'arch': arch}))
     done = catdog('predict', model, pets/'cat'/'cat.0.jpg', env={**os.environ, 'HF_HUB_OFFLINE': '0'})
     assert done.returncode == 2 and 'which predicting never does' in done.stderr
+
+
+def test_photos_of_a_bucket(model, pets, bucket):
+    "A folder, a pattern and a photo of an object store, and one that is not there"
+    for photo in sorted((pets/'cat').iterdir())[:3]: bucket.put_file(str(photo), f'pets/in/{photo.name}')
+    bucket.pipe_file('pets/in/notes.txt', b'meow')
+    here = rows(catdog('predict', model, *sorted((pets/'cat').iterdir())[:3], '--json'))
+    for named in (['s3://pets/in'], ['s3://pets/in/*.jpg']):
+        told = rows(catdog('predict', model, *named, '--json'))
+        assert [row['probabilities'] for row in told] == [row['probabilities'] for row in here]
+        assert all(row['path'].startswith('s3://pets/in/') for row in told)
+    done = catdog('predict', model, 's3://pets/none.jpg', 'nowhere://x/y.jpg', '--json')
+    assert done.returncode == 1 and all('error' in row for row in rows(done)) and 'Traceback' not in done.stderr

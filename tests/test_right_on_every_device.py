@@ -1,12 +1,17 @@
 """What breaks on a GPU, on Apple's or on several is seen on a CPU: by turned networks, made-up devices, and counts that do not divide."""
 import copy
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import torch
 from conftest import TINY, catdog, options
+from safetensors.torch import load_file
 
 FAMILIES = ['mobilenetv3_small_050', 'tf_efficientnet_lite0', 'efficientnetv2_rw_t', 'mobilenetv4_conv_small', 'regnety_002', 'densenet121',
     'resnet18', 'vgg11_bn', 'convnext_atto']
@@ -61,6 +66,15 @@ def test_two_processes_unfreeze_stage_by_stage(tmp_path, pets):
     pd.testing.assert_frame_equal(one.history, two.history, rtol=1e-3)
 
 
+@pytest.mark.parametrize('arch', ['test_resnet', 'test_efficientnet'])
+def test_two_processes_share_the_statistics_of_norms(tmp_path, pets, arch):
+    one, two = (train_quickly(pets, tmp_path/str(n), arch=arch, processes=n, epochs=2, optimizer='sgd', lr=.02) for n in (1, 2))
+    pd.testing.assert_frame_equal(one.history, two.history, rtol=2e-3)
+    weights = [load_file(run.folder/'model.safetensors') for run in (one, two)]
+    for name in (name for name in weights[0] if 'running' in name):
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-4)
+
+
 def test_optimizer_goes_on_where_its_weights_are():
     "A fused step wants its count of steps on the weights' device; 'meta' stands in for a GPU"
     from catdog.training.checkpoint import optimizer_state, restore_optimizer
@@ -110,3 +124,53 @@ def test_the_runs_own_device_decides_how_processes_talk(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     assert ShareBatches(torch.device('cpu')).accelerator.device.type == 'cpu'
+
+
+def start_node(number, port, settings, cache):
+    "torch's launcher as one of two machines would start it"
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nnodes', 2, '--node-rank', number, '--nproc-per-node', 1,
+        '--master-addr', '127.0.0.1', '--master-port', port, '-m', 'catdog.training.finetune']
+    command = [str(part) for part in [*launcher, *(f'{name}={value}' for name, value in settings.items())]]
+    env = {**os.environ, 'CATDOG_CACHE': str(cache), 'OMP_NUM_THREADS': '1'}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_two_machines_train_one_run(tmp_path, pets):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    settings = {**TINY, 'data': pets, 'runs': tmp_path/'shared', 'batch_size': 8, 'epochs': 2}
+    nodes = [start_node(number, port, settings, tmp_path/f'cache {number}') for number in (0, 1)]
+    try: said = [node.communicate(timeout=150)[0] for node in nodes]
+    finally:
+        for node in nodes: node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert all(list((tmp_path/f'cache {number}').iterdir()) for number in (0, 1))   # each machine packed its photos
+    done = catdog('train', *options(settings))
+    assert done.returncode == 0 and 'trained' not in done.stderr, done.stderr
+    [record] = (json.loads(path.read_text()) for path in (tmp_path/'shared').glob('*/run.json'))
+    assert record['status'] == 'finished' and record['config']['processes'] == 2
+    together = pd.read_csv(next((tmp_path/'shared').glob('*/history.csv')))
+    alone = train_quickly(pets, tmp_path/'alone', batch_size=8, epochs=2).history
+    pd.testing.assert_frame_equal(together, alone, rtol=1e-3)
+
+
+def test_doctor_finds_nothing_wrong():
+    done = catdog('doctor', '--json', '--device', 'cpu')
+    found = json.loads(done.stdout)
+    assert done.returncode == 0 and not [check for check in found['findings'] if check['state'] == 'failed'], done.stdout
+    assert {check['check'] for check in found['findings'] if check['state'] == 'ok'} >= {'fused step', 'resume', 'processes', 'export'}
+
+
+def test_choice_by_what_runs_cost_on_a_card(tmp_path):
+    from catdog.comparison.example import write_example_run
+    for arch, ms, memory in (('small', 2., 90.), ('large', 3., 900.)):
+        card = dict(cost=dict(device='cuda (a card)', latency_ms=ms, images_per_second=1000., peak_memory_mb=memory))
+        for seed in (0, 1): write_example_run(tmp_path, arch, seed, .97, latency_ms=40., costs_elsewhere={'the server': card})
+    roomy, tight = (json.loads(catdog('choose', tmp_path, '--on', 'gpu', '--max-gpu-mb', most, '--json').stdout) for most in (1000, 100))
+    found = {row['setup']: row for row in tight['candidates']}
+    assert [row['latency'] for row in roomy['candidates']] == [2., 3.] and roomy['chosen'] == 'small'
+    assert found['large']['over'] == ['card memory'] and found['small']['within_budget']
+    write_example_run(tmp_path, 'unmeasured', 0, .97)
+    done = catdog('choose', tmp_path, '--on', 'gpu')
+    assert done.returncode == 2 and 'unmeasured was not measured on a GPU' in done.stderr

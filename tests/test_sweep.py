@@ -120,6 +120,28 @@ def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
     assert missing.returncode == 2 and 's3://nowhere/runs' in missing.stderr and 'Traceback' not in missing.stderr
 
 
+def test_a_spot_machine_is_taken_away(tmp_path, pets, bucket):
+    "Killed with all its files, a run goes on elsewhere from the checkpoint in the bucket"
+    asked = settings(data=pets, runs='s3://pets/runs', epochs=12, checkpoint_minutes=.00001)
+    command = [str(word) for word in (BIN/'catdog', 'sweep', *asked)]
+    first, second = ({**os.environ, 'CATDOG_CACHE': str(tmp_path/name)} for name in ('first', 'second'))
+    sweep = subprocess.Popen(command, env=first, stderr=subprocess.DEVNULL, start_new_session=True)
+    def far_enough():
+        bucket.invalidate_cache()
+        history = next((tmp_path/'first').rglob('history.csv'), None)
+        return bucket.glob('pets/runs/.unfinished/*.tar') and history and len(history.read_text().splitlines()) >= 3
+    wait_for(far_enough)
+    for process in [*psutil.Process(sweep.pid).children(recursive=True), sweep]: process.kill()
+    sweep.wait()
+    assert bucket.glob('pets/runs/*/run.json') == []
+    done = run(*command, env=second)
+    assert done.returncode == 0 and '1 finished' in done.stderr, done.stderr
+    bucket.invalidate_cache()
+    [log] = bucket.glob('pets/runs/*/train.log')
+    assert b'goes on from its checkpoint' in bucket.cat(log) and bucket.glob('pets/runs/.unfinished/*') == []
+    assert len(bucket.cat(log.replace('train.log', 'history.csv')).splitlines()) == 13
+
+
 def test_each_job_sees_a_gpu_of_its_own(tmp_path, pets, monkeypatch):
     "Two GPUs that are only said to be there: each slot's job sees one, and a run that found none is marked"
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,7')

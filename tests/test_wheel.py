@@ -14,14 +14,6 @@ from conftest import ROOT, TINY, options, run
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp('dist')
-    done = run(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--quiet', '--wheel-dir', out, ROOT)
-    assert done.returncode == 0, done.stderr
-    return next(out.glob('*.whl'))
-
-
-@pytest.fixture(scope='module')
 def bare(tmp_path_factory, wheel):
     "A virtual environment with the wheel; the libraries it requires are lent by path, catdog itself is not"
     folder = tmp_path_factory.mktemp('bare')/'venv'

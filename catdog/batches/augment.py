@@ -79,11 +79,12 @@ def crop_and_resize(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     box:tuple,                   # Left, top, right and bottom, in pixels
     size:int,                    # Side of the square result, in pixels
-    interpolation:str='bicubic'
+    interpolation:str='bicubic',
+    out:torch.Tensor|None=None   # Of the result's shape, to write into
 )->torch.Tensor:                 # uint8 (1, 3, size, size), channels last
     "A part of a photo as a square, antialiased."
     left, top, right, bottom = box
-    return resize_pixels(pixels[top:bottom, left:right], size, size, interpolation)
+    return resize_pixels(pixels[top:bottom, left:right], size, size, interpolation, out)
 
 # %% ../../nbs/18_batches.augment.ipynb #3d309fdc
 RED, GREEN, BLUE = .2989, .587, .114   # the weights of grey, as torchvision's
@@ -133,52 +134,61 @@ def normalize(
     return out.copy_(views.mul_(factor).add_(shift))
 
 # %% ../../nbs/18_batches.augment.ipynb #fc4f4084
-def _mean_grey(view, brightness):
-    "Of a view (height, width, 3) after brightness"
-    height, width, _ = view.shape
+def _mean_grey(view, brightness, shares):
+    "Of a view (height, 3*width) after brightness; `shares` are those of grey, for each number of a row"
+    height, length = view.shape
     white, total = np.float32(255), 0.
-    red_share, green_share, blue_share = np.float32(RED), np.float32(GREEN), np.float32(BLUE)
     for y in range(height):
         row = np.float32(0)
-        for x in range(width):
-            row += red_share*min(view[y, x, 0]*brightness, white)
-            row += green_share*min(view[y, x, 1]*brightness, white)
-            row += blue_share*min(view[y, x, 2]*brightness, white)
+        for i in range(length): row += shares[i]*min(view[y, i]*brightness, white)
         total += row
-    return np.float32(total/(height*width))
+    return np.float32(3*total/(height*length))
 
-def _colour_row(red, green, blue, saturation, scale, shift):
-    "Saturation and normalisation of one row's channels, in place"
-    black, white, rest = np.float32(0), np.float32(255), np.float32(1)-saturation
-    red_share, green_share, blue_share = np.float32(RED), np.float32(GREEN), np.float32(BLUE)
-    for x in range(len(red)):
-        grey = (red_share*red[x]+green_share*green[x]+blue_share*blue[x])*rest
-        red[x] = min(max(red[x]*saturation+grey, black), white)*scale[0]+shift[0]
-        green[x] = min(max(green[x]*saturation+grey, black), white)*scale[1]+shift[1]
-        blue[x] = min(max(blue[x]*saturation+grey, black), white)*scale[2]+shift[2]
+def _light_row(pixels, brightness, contrast, added, row):
+    "Brightness and contrast of a row"
+    black, white = np.float32(0), np.float32(255)
+    for i in range(len(pixels)): row[i] = min(max(min(pixels[i]*brightness, white)*contrast+added, black), white)
+
+def _mirror_row(row, out):
+    "A row's pixels from right to left"
+    width = len(row)//3
+    for x in range(width):
+        out[3*x] = row[3*(width-1-x)]
+        out[3*x+1] = row[3*(width-1-x)+1]
+        out[3*x+2] = row[3*(width-1-x)+2]
+
 
 # %% ../../nbs/18_batches.augment.ipynb #e9b4c586
-def _one_pass(views, mirrored, factors, scale, shift, out):
-    "Colour, mirroring and normalisation of views uint8 (n, height, width, 3) into out float32 of the same shape"
-    n, height, width, _ = views.shape
-    black, white, one, table = np.float32(0), np.float32(255), np.float32(1), np.empty(256, np.float32)
-    red, green, blue = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+def _grey_row(row, share, grey):
+    "A share of each pixel's grey, three times"
+    red_share, green_share, blue_share = np.float32(RED), np.float32(GREEN), np.float32(BLUE)
+    for x in range(len(row)//3):
+        value = (red_share*row[3*x]+green_share*row[3*x+1]+blue_share*row[3*x+2])*share
+        grey[3*x] = value
+        grey[3*x+1] = value
+        grey[3*x+2] = value
+
+def _end_row(row, grey, saturation, scale, shift, out):
+    "Saturation and normalisation of a row"
+    black, white = np.float32(0), np.float32(255)
+    for i in range(len(row)): out[i] = min(max(row[i]*saturation+grey[i], black), white)*scale[i]+shift[i]
+
+
+# %% ../../nbs/18_batches.augment.ipynb #9cfde7a7
+def _one_pass(views, mirrored, factors, scale, shift, shares, out):
+    "Colour, mirroring and normalisation of views uint8 (n, height, 3*width) into out float32 of the same shape"
+    n, height, length = views.shape
+    one, row, spare, grey = np.float32(1), np.empty(length, np.float32), np.empty(length, np.float32), np.empty(length, np.float32)
     for i in range(n):
         brightness, contrast, saturation = factors[i]
-        added = (one-contrast)*_mean_grey(views[i], brightness)
-        for level in range(256): table[level] = min(max(min(level*brightness, white)*contrast+added, black), white)
+        added = (one-contrast)*_mean_grey(views[i], brightness, shares)
         for y in range(height):
-            for x in range(width):
-                red[x] = table[views[i, y, x, 0]]
-                green[x] = table[views[i, y, x, 1]]
-                blue[x] = table[views[i, y, x, 2]]
-            _colour_row(red, green, blue, saturation, scale, shift)
-            last, step = (width-1, -1) if mirrored[i] else (0, 1)
-            for x in range(width):
-                place = last+step*x
-                out[i, y, place, 0] = red[x]
-                out[i, y, place, 1] = green[x]
-                out[i, y, place, 2] = blue[x]
+            _light_row(views[i, y], brightness, contrast, added, row)
+            if mirrored[i]:
+                _mirror_row(row, spare)
+                row, spare = spare, row
+            _grey_row(row, one-saturation, grey)
+            _end_row(row, grey, saturation, scale, shift, out[i, y])
 
 # %% ../../nbs/18_batches.augment.ipynb #ff2e4f06
 REASSOCIATED = {'contract', 'nsz', 'reassoc', 'arcp'}   # sums may be taken in another order; infinities and NaN stay what they are
@@ -194,17 +204,18 @@ def _compile(function, **namespace):
 @lru_cache
 def fused_pass():            # A function, or None where numba is not installed
     "`_one_pass` compiled."
-    try: return _compile(_one_pass, _mean_grey=_compile(_mean_grey), _colour_row=_compile(_colour_row))
+    try: parts = {part.__name__: _compile(part) for part in (_mean_grey, _light_row, _mirror_row, _grey_row, _end_row)}
     except ImportError: return None
+    return _compile(_one_pass, **parts)
 
 # %% ../../nbs/18_batches.augment.ipynb #36be5172
 def _finish(views, mirrored, factors, shape, out, fused):
     "Mirror, colour and normalise views uint8 (n, 3, size, size) channels last into `out`"
     if fused and factors is not None and out.dtype == torch.float32:
-        scale, shift = (v.numpy() for v in normal_scale(shape))
-        pixels = views.permute(0, 2, 3, 1).contiguous()
-        fused(pixels.numpy(), mirrored, factors.numpy(), scale, shift, out.permute(0, 2, 3, 1).numpy())
-        return
+        scale, shift = (v.numpy() for v in normal_scale(shape, shape.size))
+        shares = np.tile(np.float32((RED, GREEN, BLUE)), shape.size)
+        pixels, normal = (some.permute(0, 2, 3, 1).flatten(2).numpy() for some in (views, out))
+        return fused(pixels, mirrored, factors.numpy(), scale, shift, shares, normal)
     if mirrored.any(): views = torch.where(torch.as_tensor(mirrored).view(-1, 1, 1, 1), views.flip(-1), views)
     if factors is not None: views = shift_colours(views, factors)
     if out.dtype == torch.uint8: out.copy_(views)
@@ -267,7 +278,7 @@ def _steps(kind, draws):
     if kind == 'trivial': return [(draws[0], 2*draws[1]-1)]
     return [(which, math.copysign(.3, sign-.5)) for which, sign in draws.reshape(2, 2)]
 
-def _operate(view, kind, draws):
+def _operate(view, draws, kind):
     "A view uint8 (1, 3, size, size) after its random operations"
     image = Image.fromarray(view[0].permute(1, 2, 0).numpy())
     for which, strength in _steps(kind, draws): image = _OPERATIONS[int(which*len(_OPERATIONS))](image, strength)
@@ -315,15 +326,17 @@ def augment(
     if out is None: out = torch.empty((len(photos), 3, shape.size, shape.size), dtype=torch.uint8, memory_format=torch.channels_last)
     plan = plan_views([photo.shape[:2] for photo in photos], shape, draws, how)
     one_pass = fused_pass() if fused and how and out.dtype == torch.float32 else None
-    factors = plan.factors
+    factors, boxes = plan.factors, plan.boxes.tolist()
     if factors is None and one_pass: factors = torch.ones(len(photos), 3)   # which changes no pixel
+    room = torch.empty_like(out[:_AT_ONCE], dtype=torch.uint8)
     for first in range(0, len(photos), _AT_ONCE):
         rows = slice(first, first+_AT_ONCE)
-        boxes = plan.boxes[rows].tolist()
-        crops = [crop_and_resize(pixels, box, shape.size, shape.interpolation) for pixels, box in zip(photos[rows], boxes)]
-        if how and how.operations: crops = [_operate(crop, how.operations, draw) for crop, draw in zip(crops, draws[rows, OPERATIONS])]
-        some = None if factors is None else factors[rows]
-        _finish(torch.cat(crops), plan.mirrored[rows], some, shape, out[rows], one_pass)
+        views = room[:len(photos[rows])]
+        for pixels, box, view in zip(photos[rows], boxes[rows], views.split(1)):
+            crop_and_resize(pixels, box, shape.size, shape.interpolation, view)
+        if how and how.operations:
+            views = torch.cat([_operate(view, draw, how.operations) for view, draw in zip(views.split(1), draws[rows, OPERATIONS])])
+        _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
     return out
 
 # %% ../../nbs/18_batches.augment.ipynb #eb164d47

@@ -19,25 +19,28 @@ from filelock import FileLock, Timeout
 from PIL import ImageOps, JpegImagePlugin
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
-from tqdm import tqdm
 
 from ..errors import DataError
 from ..files import cache_folder
-from ..machine import usable_cores
+from ..machine import progress_bar, usable_cores
 from ..photos.decode import open_photo
 from ..photos.preprocessing import Preprocessing
 
 # %% ../../nbs/17_batches.packing.ipynb #287cc118
 TORCH_RESAMPLING = {'nearest': 'bilinear', 'bilinear': 'bilinear', 'bicubic': 'bicubic', 'lanczos': 'bicubic'}
+_KERNELS = dict(bilinear=torch.ops.aten._upsample_bilinear2d_aa.out, bicubic=torch.ops.aten._upsample_bicubic2d_aa.out)
 
 def resize_pixels(
     pixels:np.ndarray,           # uint8 (height, width, 3)
     height:int, width:int,       # To resize to, in pixels
-    interpolation:str='bicubic'  # A key of `TORCH_RESAMPLING`
+    interpolation:str='bicubic', # A key of `TORCH_RESAMPLING`
+    out:torch.Tensor|None=None   # Of the result's shape, to write into
 )->torch.Tensor:                 # uint8 (1, 3, height, width), channels last
     "Antialiased resizing by torch, which works on uint8 with the processor's vector instructions."
     planes = torch.from_numpy(np.require(pixels, requirements='W'))[None].permute(0, 3, 1, 2)   # channels last, which torch need not unpack
-    return interpolate(planes, (height, width), mode=TORCH_RESAMPLING[interpolation], antialias=True)
+    mode = TORCH_RESAMPLING[interpolation]
+    if out is None: return interpolate(planes, (height, width), mode=mode, antialias=True)
+    return _KERNELS[mode](planes, (height, width), False, None, None, out=out)
 
 # %% ../../nbs/17_batches.packing.ipynb #2a933965
 def _decode(data, short_side):
@@ -247,12 +250,12 @@ def _write_pack(partial, photos, shape, exact, compressed, workers, progress):
         pixels = np.ascontiguousarray(read_pixels(path, shape, exact))
         return pixels.shape[:2], _compress(pixels) if compressed else pixels
     done = _resume(partial)
-    bar = dict(desc='packing photos', unit='photos', leave=False, mininterval=.5, disable=not progress)
+    bar = dict(desc='packing photos', unit='photos', show=progress)
     with (open(partial/'pixels.bin', 'ab') as pixels, open(partial/'chunks.jsonl', 'a') as journal,
             ThreadPoolExecutor(workers or usable_cores()) as pool):
         writer = _ChunkWriter(pixels, journal)
         decoded = map_ahead(pool, read, photos.path.iloc[done:], ahead=CHUNK)
-        for size, data in tqdm(decoded, initial=done, total=len(photos), **bar): writer.add(size, data)
+        for size, data in progress_bar(decoded, initial=done, total=len(photos), **bar): writer.add(size, data)
         writer.close()
         os.fsync(pixels.fileno())
     (partial/'checked.json').write_text(json.dumps(_stamp(partial)))

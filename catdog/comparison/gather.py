@@ -81,7 +81,8 @@ def read_scores(
 _SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc',
     'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
-    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy']
+    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy',
+    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
     'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
@@ -131,6 +132,15 @@ def _pool(catalogue, config):
     return f"{catalogue['pool']} {config['folds']} folds" if config.get('folds') else f"{catalogue['pool']} {config.get('test_fraction')}"
 
 # %% ../../nbs/51_comparison.gather.ipynb #af0356db
+def _gpu_costs(info):
+    "What a run costs on a GPU, wherever that was measured last; {} where it never was"
+    measured = [info.get('cost') or {}, *(place.get('cost') or {} for place in (info.get('costs_elsewhere') or {}).values())]
+    cost = next((cost for cost in measured if str(cost.get('device', '')).startswith('cuda')), None)
+    training = dict(gpu_train_memory_mb=info.get('timings', {}).get('train_peak_memory_mb'))
+    if cost is None: return training
+    return dict(gpu=cost['device'], gpu_latency_ms=cost.get('latency_ms'), gpu_images_per_second=cost.get('images_per_second'),
+        gpu_memory_mb=cost.get('peak_memory_mb'), **training)
+
 def read_run(
     folder:str|Path          # A run folder. ValueError says why it cannot be used
 )->dict:                     # A value for each of `COLUMNS` but the setup's name
@@ -150,6 +160,7 @@ def read_run(
     flat.update(temperature=calibration.get('temperature'), calibration_error_after=calibration.get('calibration_error'))
     flat.update(onnx_latency_ms=onnx.get('latency_ms'), onnx_latency_p95_ms=onnx.get('latency_p95_ms'))
     flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
+    flat.update(_gpu_costs(info))
     flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), folder=str(folder))
     flat['version'] = info.get('versions', {}).get('catdog-timm', '')
     flat['machine'] = f"{', '.join(hardware['gpus']) or hardware['cpu']}, {hardware['cores']} cores"
@@ -182,7 +193,7 @@ def name_setups(
     for arch, part in table.groupby('arch', sort=False):
         settings = pd.DataFrame([read[text] for text in part.settings], part.index).fillna('null')
         kept = _telling_settings(settings)
-        rows = settings[kept].itertuples(index=False)
+        rows = settings[kept].astype(object).to_numpy()      # a row for each even where no column is kept
         names[part.index] = [' '.join([arch, *(_spell(n, json.loads(v)) for n, v in zip(kept, row))]) for row in rows]
     return names+table.reviewed.map({True: ' reviewed', False: ''})
 

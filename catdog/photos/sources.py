@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..files import cache_folder, making, public_address, read_table, safe_name
+from ..machine import progress_bar
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
@@ -564,11 +565,10 @@ def _columns_of_part(part, name):
 def _write_part(part, split, folder, name, progress):
     "Write the photos of a split; a row of the list for each that has a label"
     import datasets
-    from tqdm import tqdm
     image, label = _columns_of_part(part, name)
     names, rows = part.features[label].names, []
     bare = part.cast_column(image, datasets.Image(decode=False))
-    for number, row in enumerate(tqdm(bare, desc=f'{name} {split}', unit='photos', leave=False, disable=not progress)):
+    for number, row in enumerate(progress_bar(bare, desc=f'{name} {split}', unit='photos', show=progress)):
         if row[label] is None or row[label] < 0: continue   # -1 stands for a label that is kept secret
         inner, picture = Path(safe_name(split) if split else '.')/safe_name(names[row[label]]), row[image]
         (folder/inner).mkdir(parents=True, exist_ok=True)

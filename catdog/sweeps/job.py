@@ -5,23 +5,25 @@
 # %% auto #0
 __all__ = ['STATES', 'find_notebook', 'papermill_path', 'kernel_environment', 'papermill_command', 'Plan', 'make_plan',
            'write_state', 'read_states', 'stop_process', 'clear_up', 'clear_up_lost', 'gpu_of_slot', 'job_environment',
-           'last_line', 'run_job']
+           'last_line', 'serve_warm', 'WarmJob', 'warm_process', 'run_job']
 
 # %% ../../nbs/46_sweeps.job.ipynb #2053cb1b
-import atexit, hashlib, json, os, re, shlex, shutil, signal, socket, subprocess, sys, tempfile, time
+import atexit, hashlib, json, os, re, select, shlex, shutil, signal, socket, subprocess, sys, tempfile, time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import psutil
 from filelock import FileLock, Timeout
 
 from ..files import cache_folder, public_address, write_atomically
+from ..machine import end_with
 from ..training.config import RunConfig
 from ..training.run import Run, find_run, run_name
-from .bucket import is_bucket, upload_run
+from .bucket import BucketError, drop_unfinished, fetch_unfinished, is_bucket, send_unfinished, upload_run
 
 # %% ../../nbs/46_sweeps.job.ipynb #040f83df
 def find_notebook(
@@ -116,6 +118,7 @@ class Plan:
     host:str=''              # Machine of the leading process
     pid:int=0                # Its process id there
     born:float=0.            # And when it started, in seconds since 1970
+    warm:str=''              # Socket of a process that has everything loaded, as `warm_process` starts it; '' has each job load it
 
     def jobs(self)->Path: return Path(self.folder)/'jobs'
 
@@ -265,6 +268,182 @@ def last_line(
     lines = _ESCAPES.sub('', Path(log).read_text(errors='replace')).splitlines() if Path(log).exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), '')
 
+# %% ../../nbs/46_sweeps.job.ipynb #f6f2e2e8
+_LOADED = ('papermill.cli', 'papermill.execute', 'ipykernel.kernelapp', 'ipykernel.ipkernel', 'torch.onnx', 'onnxruntime', 'onnxscript',
+    'fastai.callback.progress', 'catdog.training.finetune', 'catdog.evaluation.evaluate', 'catdog.evaluation.explore')
+
+def _load():
+    "What a job needs, as far as it is installed"
+    for name in _LOADED:
+        with suppress(ImportError): import_module(name)
+
+class _Forked:
+    "A child of this process, with what jupyter_client asks of a process that it started"
+    stdin = stdout = stderr = returncode = None
+    def __init__(self, pid): self.pid = pid
+
+    def poll(self, wait=False):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+            if pid: self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=None): return self.poll(wait=True)
+    def send_signal(self, number): os.kill(self.pid, number)
+    def kill(self): self.send_signal(signal.SIGKILL)
+    def terminate(self): self.send_signal(signal.SIGTERM)
+
+# %% ../../nbs/46_sweeps.job.ipynb #3ca18645
+def _become_kernel(pipe):
+    "Wait to be told which kernel this process is to be, and be it"
+    os.setsid()
+    with os.fdopen(pipe) as told: text = told.read()
+    if not text: os._exit(0)
+    command, environment = json.loads(text)
+    os.environ.clear()
+    os.environ.update(environment)
+    own = ['--matplotlib=inline', f'--IPKernelApp.parent_handle={os.getppid()}']   # what was settled when ipykernel was loaded
+    sys.argv = ['ipykernel_launcher', *command[command.index('ipykernel_launcher')+1:], *own]
+    from ipykernel.kernelapp import launch_new_instance
+    launch_new_instance()
+
+def _fork_kernel():
+    "A child that will be the notebook's kernel, and the pipe that tells it"
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(told)
+        return _Forked(pid), tell
+    os.close(tell)
+    _end_as(_become_kernel, told)
+
+def _end_as(function, *args):
+    "Do something in this process, and end it"
+    code = 1
+    try: code = function(*args) or 0
+    except SystemExit as ended: code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    except BaseException: import_module('traceback').print_exc()
+    with suppress(Exception): sys.stdout.flush()
+    with suppress(Exception): sys.stderr.flush()
+    os._exit(code)
+
+# %% ../../nbs/46_sweeps.job.ipynb #43621715
+def _become_papermill(request):
+    "Run papermill as a request says; its kernel is forked rather than started"
+    from jupyter_client.provisioning import local_provisioner
+    from papermill.cli import papermill
+    os.setsid()
+    os.chdir(request['cwd'])
+    os.environ.clear()
+    os.environ.update(request['environment'])
+    nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(request['log'], os.O_WRONLY | os.O_APPEND)
+    for source, place in ((nothing, 0), (log, 1), (log, 2)): os.dup2(source, place)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    kernel, tell = _fork_kernel()
+    start = local_provisioner.launch_kernel
+
+    def launch(command, **how):
+        if 'ipykernel_launcher' not in command or kernel.told: return start(command, **how)
+        kernel.told = True
+        with os.fdopen(tell, 'w') as pipe: json.dump([command, {**how['env'], 'JPY_PARENT_PID': str(os.getpid())}], pipe)
+        return kernel
+
+    kernel.told, local_provisioner.launch_kernel = False, launch
+    end_with(request['watcher'])
+    sys.argv = ['papermill', *request['arguments']]
+    papermill(standalone_mode=True)
+
+# %% ../../nbs/46_sweeps.job.ipynb #2ffb281d
+def _serve(server, leader):
+    "Fork a child a request until the leader is gone; each is told its child's id, and how it ended"
+    children = {}
+    while True:
+        ready, *_ = select.select([server, leader], [], [], .1)
+        if leader in ready and not os.read(leader.fileno(), 1): return
+        if server in ready:
+            connection, _ = server.accept()
+            request = json.loads(connection.makefile().readline() or 'null')
+            pid = os.fork() if request else None
+            if pid == 0:
+                for other in (server, connection, *children.values()): other.close()
+                _end_as(_become_papermill, request)
+            if pid:
+                children[pid] = connection
+                connection.sendall(f'{pid}\n'.encode())
+        _reap(children)
+
+def _reap(children):
+    "Tell those who wait for a child that has ended"
+    for pid in list(children):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if not ended: continue
+        with suppress(OSError), children.pop(pid) as connection: connection.sendall(f'{os.waitstatus_to_exitcode(status)}\n'.encode())
+
+def serve_warm(
+    path:str                     # Of the socket
+):
+    "Load everything, say so, and fork jobs until standard input ends: the process that `warm_process` starts."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _load()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen(64)
+        print('ready', flush=True)
+        _serve(server, sys.stdin)
+
+# %% ../../nbs/46_sweeps.job.ipynb #6528797b
+class WarmJob(psutil.Process):
+    "A job that the warm process forked: what `run_job` asks of a process that it started."
+    returncode = None
+    def __init__(self,
+        path:str,                # Socket of the warm process. OSError where nobody answers there
+        **request                # arguments of papermill, environment, cwd, log, and the watcher with whom it ends
+    ):
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.settimeout(10)
+        self.connection.connect(path)
+        self.connection.sendall(json.dumps(request).encode()+b'\n')
+        self.answers = self.connection.makefile()
+        super().__init__(int(self.answers.readline()))
+
+    def poll(self)->int|None:    # None while it is at work
+        "How it ended; 1 where nobody knows, as its process is gone and so is the one that forked it."
+        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+            text = self.answers.readline().strip()
+            if text: self.returncode = int(text)
+            elif not self.is_running(): self.returncode = 1
+        return self.returncode
+
+@contextmanager
+def warm_process(
+    plan:Plan                    # Whose jobs run on this machine
+):                               # Yields the plan that names the process, or the plan as it is where it cannot be had
+    "Keep a process that has loaded what jobs need, and let them be forked from it."
+    if sys.platform != 'linux':
+        yield plan
+        return
+    path = str(Path(tempfile.mkdtemp(prefix='catdog-'))/'warm')
+    command = [sys.executable, '-c', 'import sys; from catdog.sweeps.job import serve_warm; serve_warm(sys.argv[1])', path]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    with subprocess.Popen(command, env={**os.environ, **job_environment(plan, None)}, **pipes) as process:
+        ready = process.stdout.readline() == b'ready\n'
+        try: yield replace(plan, warm=path) if ready else plan
+        finally:
+            process.stdin.close()
+            shutil.rmtree(Path(path).parent, ignore_errors=True)
+
+# %% ../../nbs/46_sweeps.job.ipynb #d424b272
+def _send_state(plan, folder, sent):
+    "Send a run's state to the bucket if it is newer than the one sent; the time of its writing"
+    state = folder/'checkpoint'/'state.safetensors'
+    if not plan.bucket or not state.is_file(): return sent
+    written = state.stat().st_mtime_ns
+    if written == sent: return sent
+    try: send_unfinished(folder, plan.bucket)
+    except BucketError as error:
+        with open(folder/'train.log', 'a') as log: log.write(f'catdog: {error}\n')
+    return written
+
 # %% ../../nbs/46_sweeps.job.ipynb #07f7d5c8
 _WATCHED = """import sys
 from catdog.machine import end_with
@@ -272,27 +451,38 @@ from papermill.__main__ import papermill
 end_with(int(sys.argv.pop(1)))
 papermill(prog_name='papermill')"""     # which ends with the process that watches over it, and the kernel with it
 
+def _fork(plan, command, environment, log):
+    "The job of a papermill command, forked from the sweep's warm process; None where there is none"
+    arguments, places = command[command.index('papermill')+1:], dict(cwd=os.getcwd(), log=log.name, watcher=os.getpid())
+    try: return WarmJob(plan.warm, arguments=arguments, environment=environment, **places) if plan.warm else None
+    except (OSError, ValueError, psutil.Error): return None
+
 def _start(config, plan, folder, gpu):
     "Start papermill with a log; the log's first line is the command, to be copied"
     command = papermill_command(config, folder/'train.ipynb')
     variables = {**job_environment(plan, gpu), **kernel_environment(), 'CATDOG_ADDRESS': config.data}
     shown = [] if gpu is None else [f'CUDA_VISIBLE_DEVICES={gpu}']
+    environment = {**os.environ, **variables}
     with open(folder/'train.log', 'a') as log:
         log.write(f'$ {shlex.join([*shown, *command])}\n')
         log.flush()
-        own = dict(env={**os.environ, **variables}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        process = psutil.Popen([sys.executable, '-c', _WATCHED, str(os.getpid()), *command[3:]], **own)
+        process = _fork(plan, command, environment, log)
+        own = dict(env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = process or psutil.Popen([sys.executable, '-c', _WATCHED, str(os.getpid()), *command[3:]], **own)
     write_state(plan, folder.name, state='running', started=time.time(), pid=process.pid, born=process.create_time())
     return process
 
 def _train(config, plan, folder, gpu):
     "Run papermill until it ends or the sweep is stopped; the state it ended in, and why"
-    process = _start(config, plan, folder, gpu)
+    process, sent = _start(config, plan, folder, gpu), 0
     try:
-        while process.poll() is None and not plan.stopped: time.sleep(.25)
+        while process.poll() is None and not plan.stopped:
+            sent = _send_state(plan, folder, sent)
+            time.sleep(.25)
     except KeyboardInterrupt: plan.stop()
     finally:
         if unfinished := process.poll() is None: stop_process(process)
+        _send_state(plan, folder, sent)
     if Run(folder).finished and (unfinished or process.returncode == 0): return 'finished', ''   # the notebook alone may be missing
     return ('stopped', '') if unfinished else ('failed', last_line(folder/'train.log'))
 
@@ -314,6 +504,7 @@ def _close(plan, folder, gpu):
     write_state(plan, folder.name, accuracy=Run(folder).info['metrics'].get('accuracy'), note=_note(folder, gpu))
     if not plan.bucket: return
     upload_run(folder, plan.bucket)
+    drop_unfinished(folder.name, plan.bucket)
     shutil.rmtree(folder)
 
 def _job(config, plan, folder):
@@ -323,6 +514,7 @@ def _job(config, plan, folder):
         with _slot(plan) as slot:
             if slot is None: return 'stopped', ''
             folder.mkdir(parents=True, exist_ok=True)
+            if plan.bucket: fetch_unfinished(folder, plan.bucket)
             gpu = gpu_of_slot(plan, config, slot)
             state, error = _train(config, plan, folder, gpu)
             if state == 'stopped': _mark_interrupted(folder)

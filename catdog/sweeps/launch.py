@@ -38,7 +38,7 @@ from ..files import cache_folder
 from ..training.config import RunConfig, make_config
 from ..training.run import find_run, run_name
 from .bucket import finished_runs, is_bucket
-from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, write_state
+from .job import Plan, clear_up, clear_up_lost, make_plan, run_job, warm_process, write_state
 from .progress import Look, Watch, headline, look
 
 # %% ../../nbs/48_sweeps.launch.ipynb #29cf4998
@@ -138,16 +138,25 @@ def _preset_values(master):
     plain, resolved = (OmegaConf.to_container(params, resolve=resolve) for resolve in (False, True))
     return {name: plain[name] if _exists(str(plain[name])) else value for name, value in resolved.items()}
 
+_MOST_FOLDS = 100     # More are refused by `RunConfig`, in its own words
+
+def _each_fold(overrides, preset):
+    "The overrides of a run, or of one run a fold where it has folds and none is named"
+    given = dict(override.lstrip('+').partition('=')[::2] for override in overrides)
+    folds = given.get('folds', str(preset.get('folds') or ''))
+    if preset.get('fold') or 'fold' in given or not folds.isdigit() or int(folds) > _MOST_FOLDS: return [overrides]
+    return [[*overrides, f'fold={fold}'] for fold in range(int(folds))]
+
 def _combinations(hydra, master):
     "The overrides of each run: every grid of the presets, under what the command line says"
-    combinations, asked = [], OmegaConf.to_container(master.hydra.overrides.task)
-    for grid in OmegaConf.to_container(master).get('grids') or [{}]:
+    combinations, asked, preset = [], OmegaConf.to_container(master.hydra.overrides.task), OmegaConf.to_container(master)
+    for grid in preset.get('grids') or [{}]:
         values = {**_preset_values(master), **grid}
         presets = [quote_places(f"{name}={'null' if value is None else value}") for name, value in values.items()]
         parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *asked])
         _check_names(parsed)
         combinations += BasicSweeper.split_arguments(parsed, None)[0]
-    return combinations
+    return [run for overrides in combinations for run in _each_fold(overrides, preset)]
 
 # %% ../../nbs/48_sweeps.launch.ipynb #af405c6d
 def _settings(config):
@@ -359,6 +368,11 @@ def _launch(sweep, plan, configs):
         launcher.setup(**arguments)
     for config, ended in zip(configs, launcher.launch(chosen, initial_job_idx=0)): _note(plan, config, ended)
 
+def _launch_warm(sweep, plan, configs):
+    "The same, with jobs forked from a process that has everything loaded where there are several on this machine"
+    if len(configs) == 1 or not plan.slots: return _launch(sweep, plan, configs)
+    with warm_process(plan) as warm: _launch(sweep, warm, configs)
+
 def _note(plan, config, ended):
     "Keep what a launcher brings back: a job elsewhere may not reach the sweep's folder, or have ended before it noted anything"
     if ended.status == JobStatus.COMPLETED: write_state(plan, **ended.return_value)
@@ -401,7 +415,7 @@ def run_sweep(
     if plan.slots != 1: configs = longest_first(configs)
     clear_up_lost(plan)
     with Watch(configs, plan, stream) as watch, _interruptible(plan, watch.say):
-        try: _launch(sweep, plan, configs)
+        try: _launch_warm(sweep, plan, configs)
         except KeyboardInterrupt: pass
         except Exception as error:
             if not plan.stopped: watch.say(f'the launcher failed: {type(error).__name__}: {error}')
