@@ -451,6 +451,9 @@ def _train(training, history, progress, timings):
         if _averages(training) and resolved['epochs'] and rank() == 0: _consider_averages(training, history, keep)
         keep.restore(training.model)
         timings['best_epoch'] = keep.epoch_of_best
+        if resolved['epochs'] and training.recipe.solve_head and keep.epoch_of_best == 0:
+            timings['tuning'] = f"fine-tuning brought nothing here: the head is kept, which took {duration(timings['head_seconds'])}"
+            progress.say(f"{config.arch}  {timings['tuning']}", final=True)
     return timings
 
 # %% ../../nbs/33_training.finetune.ipynb #ef7d24d5
