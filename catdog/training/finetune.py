@@ -260,6 +260,7 @@ def _head_features(training):
     _, _, computed, worth = zip(*found.values())
     return {side: some[:2] for side, some in found.items()}, sum(computed), sum(worth)
 
+# %% ../../nbs/33_training.finetune.ipynb #1bcc7330
 def _score_layer(features, labels, weight, bias, class_weight=None):
     "Log loss and accuracy of a last layer on features"
     logits, labels = torch.as_tensor(features@weight.T+bias), torch.as_tensor(labels)
@@ -429,6 +430,7 @@ def _consider_averages(training, history, keep):
         history.add(epoch=last['epoch'], phase='average', valid_loss=loss, accuracy=correct)
         keep.consider(model, loss, 'average')
 
+# %% ../../nbs/33_training.finetune.ipynb #75151952
 def _train(training, history, progress, timings):
     "Solve the head, unless a checkpoint holds it, and train; the timings of it"
     # The head, or what a checkpoint has in its place
