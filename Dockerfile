@@ -30,9 +30,10 @@ CMD ["/model/model.onnx", "--host", "0.0.0.0", "--port", "8000"]
 FROM ${BASE} AS train
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /wheels
-RUN pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" "$(ls /wheels/*.whl)[offline,speed,sources,photos,sweep,deploy,serve]"
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$(ls /wheels/*.whl)[offline,speed,sources,photos,sweep,deploy,serve]"
 # Any user may run it: what it writes goes to the mounted folder and to /cache, which may be mounted too
-RUN mkdir -p /work/runs /cache && chmod 1777 /work /work/runs /cache
+RUN mkdir -p /work/runs /cache && chmod 1777 /work /work/runs /cache \
+ && cp "$(python -c 'from catdog.sweeps.job import find_notebook; print(find_notebook("train"))')" /work/
 ENV HOME=/cache CATDOG_CACHE=/cache/catdog HF_HOME=/cache/huggingface XDG_CACHE_HOME=/cache MPLCONFIGDIR=/cache/matplotlib
 WORKDIR /work
 USER 10001:10001

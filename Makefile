@@ -29,7 +29,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-# The long form of tests/faults: 120,000 damaged photos, kills at 25 moments, every cached file damaged
+# The long form of tests/faults: 120,000 damaged photos, kills at 25 moments of trainings and sweeps, every cached file damaged, full disks
 faults: $(READY)
 	CATDOG_FAULTS=long $(BIN)/python -m pytest tests/faults
 

@@ -91,6 +91,9 @@ def making(
         try: os.rename(partial, folder)
         except OSError:
             if not folder.exists(): raise   # another process was first
+    except OSError as error:
+        if error.filename is None and error.errno: raise OSError(error.errno, error.strerror, str(folder)) from None   # a write names no file
+        raise
     finally: shutil.rmtree(partial, ignore_errors=True)
 
 # %% ../nbs/01_files.ipynb #7581826e
@@ -162,6 +165,7 @@ def read_table(
     import pandas as pd
     if Path(file).suffix.lower() == '.parquet': return pd.read_parquet(file)
     text, said = _decoded(Path(file).read_bytes())
+    if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator
     separator = _separator(text.partition('\n')[0])
     table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
     table.columns = [str(name).strip() for name in table.columns]

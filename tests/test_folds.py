@@ -31,3 +31,12 @@ def test_folds_are_gathered_as_one_setup(tmp_path, pets):
     row = comparison.rows.iloc[0]
     assert len(comparison.rows) == 1 and (row.runs, row.seeds, row.photos) == (2, 1, 60)
     assert comparison.tested.overlap == 1 and not comparison.tested.same_photos and choose(comparison).decided
+
+
+def test_a_sweep_trains_every_fold_and_compares_one_setup(tmp_path, pets):
+    "`catdog sweep folds=2` for real; nobody names a fold"
+    settings = {**TINY, 'arch': 'test_resnet', 'data': pets, 'runs': tmp_path/'runs', 'recipe': 'frozen', 'folds': 2}
+    done = catdog('sweep', *[f'{name}={value}' for name, value in settings.items()])
+    assert done.returncode == 0, done.stderr
+    [row] = compare_runs(*read_runs(tmp_path/'runs')).rows.itertuples()
+    assert (row.runs, row.seeds, row.photos) == (2, 1, 60)

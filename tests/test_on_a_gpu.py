@@ -107,7 +107,7 @@ def test_a_step_waits_for_nothing(tmp_path, pets, monkeypatch, resident):
 def test_a_batch_that_does_not_fit_gets_smaller(tmp_path, pets):
     big = dict(arch='resnet18', image_size=224, batch_size=32)
     try:
-        torch.cuda.set_per_process_memory_fraction(1.0*2**30/torch.cuda.get_device_properties(0).total_memory)
+        torch.cuda.set_per_process_memory_fraction(.5*2**30/torch.cuda.get_device_properties(0).total_memory)
         run = trained(pets, tmp_path, **big)
     finally: torch.cuda.set_per_process_memory_fraction(1.)
     assert run.record.resolved['batch_size'] < 32 and run.record.resolved['accumulate'] > 1

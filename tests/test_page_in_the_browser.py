@@ -57,9 +57,10 @@ def test_it_agrees_on_a_hundred_photos(folder, drawn, address, page):
     asked = []
     page.on('request', lambda request: asked.append(request.url))
     page.goto(address)
-    page.wait_for_function('window.classify')
+    page.wait_for_function('() => Boolean(window.classify)')
     told = page.evaluate(ASK, [path.name for path in drawn])
-    ours = [json.loads(line) for line in catdog('predict', folder/'model.onnx', *drawn, '--json', '--batch-size', 1).stdout.splitlines()]
+    here = catdog('predict', folder/'model.onnx', *drawn, '--json', '--batch-size', 1)
+    ours = [json.loads(line) for line in here.stdout.splitlines()]
     for one, other in zip(told, ours): assert np.isclose(one['probabilities']['cat'], other['probabilities']['cat'], atol=1e-3), other['path']
     assert len(told) == 100 and all(url.startswith(address) for url in asked)
 

@@ -34,6 +34,19 @@ def test_what_never_ends_costs_a_row(model, pets, tmp_path):
     assert told[-1]['label'] in ('cat', 'dog')
 
 
+def test_names_of_any_kind_take_a_row_and_the_rest_goes_on(model, pets, tmp_path):
+    photo = (pets/'cat'/'cat.0.jpg').read_bytes()
+    names = [os.fsencode(tmp_path)+name for name in (b'/caf\xe9.jpg', b'/new\nline.jpg', b'/\x1b[2Jgone.jpg', '/\u202e猫 .jpg'.encode(), b'/-n')]
+    for name in names: open(name, 'wb').write(photo)
+    done = catdog('predict', model, *map(os.fsdecode, names), errors='surrogateescape')
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == len(names), done.stderr
+    assert '\x1b' not in done.stdout and r'new\nline' in done.stdout
+    listed = catdog('predict', model, '-', '--json', input=f'a\0b.jpg\n\n{pets/"cat"/"cat.0.jpg"}\n')
+    assert listed.returncode == 1 and [set(row) for row in rows(listed)][0] == {'path', 'error'} and rows(listed)[1]['label']
+    endless = catdog('predict', model, '-', input='x'*10**6)
+    assert endless.returncode == 2 and 'a line of more than 65,536 characters' in endless.stderr
+
+
 def test_folders_lists_and_tables(model, pets):
     folder = catdog('predict', model, pets, '--json')
     assert folder.returncode == 0 and len(rows(folder)) == 60 and 'photos a second' in folder.stderr

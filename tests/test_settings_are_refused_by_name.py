@@ -78,3 +78,24 @@ def test_every_optimizer_that_is_accepted_makes_a_step():
         assert not torch.equal(before, layer.weight), name
         accepted += 1
     assert accepted > 20
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_papermill_and_the_command_give_one_answer(data):
+    "A text after `-p`, which papermill makes a number or a switch of, means what it means after `--`"
+    from catdog.training.config import make_config
+    from papermill.cli import _resolve_type
+    name = data.draw(st.sampled_from(sorted(fields())))
+    numbers = st.one_of(st.integers(-9, 9999), st.floats(allow_nan=True), st.floats(0, 1)).map(str)
+    text = data.draw(st.one_of(st.sampled_from([value for value in ODD if isinstance(value, str)]), numbers, st.text(max_size=20)))
+    resolved = _resolve_type(text)
+    if not isinstance(resolved, str) and str(resolved) != text and str in kinds(name): return   # '007', of which papermill leaves 7
+    def quickly(value): return answer(lambda **values: make_config(_check_arch=False, **values), **{name: value})
+    (taken, said), (also_taken, also_said) = quickly(text), quickly(resolved)
+    assert taken == also_taken and (not said) == (not also_said), (text, said, also_said)
+
+
+def kinds(name):
+    from catdog.training.config import _kinds
+    return _kinds(fields()[name].annotation)

@@ -69,7 +69,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         match = re.fullmatch('/someone/pets/resolve/([^/]+)/(.+)', self.path.partition('?')[0])
         if self.path.startswith('/api/models/someone/pets'):
             return self.answer(dict(id='someone/pets', sha='a'*40, siblings=[dict(rfilename=name) for name in self.store['files']]))
-        if not match or match[2] not in self.store['files']: return self.answer(dict(error='Entry not found'), 404, X_Error_Code='EntryNotFound')
+        if not match or match[2] not in self.store['files']:
+            return self.answer(dict(error='Entry not found'), 404, X_Error_Code='EntryNotFound')
         data = self.store['files'][match[2]]
         self.answer(data, X_Repo_Commit='a'*40, ETag=f'"{hashlib.sha256(data).hexdigest()}"')
 

@@ -252,6 +252,13 @@ LAYOUTS = {   # Files, classes by side, and what must be said
     'a space at the end': (pictures('train/cat ', 'train/dog', 'test/cat', 'test/dog'), {'train': 'cat dog', 'test': 'cat dog'}, []),
     'Kaggle': ([f'train/{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)]+['test1/1.png', 'test1/2.png'],
                {'': 'cat dog'}, ['test1/ (2 files)']),
+    'short names of sides': (pictures('trn/cat', 'trn/dog', 'tst/cat', 'tst/dog'), {'train': 'cat dog', 'test': 'cat dog'}, []),
+    'two folders around': (pictures('data/images/cat', 'data/images/dog'), {'': 'cat dog'}, []),
+    'a folder of photos without labels': (pictures('cat', 'dog', 'unlabeled'), {'': 'cat dog'}, ['unlabeled/ (2 files)']),
+    'a class of things without labels': (pictures('labelled', 'torn', 'unlabelled'), {'': 'labelled torn unlabelled'}, []),
+    'thumbnails of a network drive': (pictures('cat', 'dog', 'cat/@eaDir/0.png', '@eaDir/cat'), {'': 'cat dog'}, []),
+    'accents in two forms': (pictures('caf\u00e9', 'cafe\u0301', 'tea'), {'': 'caf\u00e9 tea'}, []),
+    'letters of all kinds': (pictures('\u202egod', '🐱', ' # $x$', "it's"), {'': "# $x$ it's \u202egod 🐱"}, []),
     'flat': ([f'{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)], {'': 'cat dog'}, []),
 }
 
@@ -281,6 +288,18 @@ def test_what_cannot_be_read_is_said(case, tmp_path):
     with pytest.raises(DataError, match=text): make_catalogue(tmp_path/'photos')
 
 
+@pytest.mark.skipif(os.name == 'nt', reason='links need rights on Windows')
+def test_links_are_followed_once_and_never_round(tmp_path):
+    lay_out(tmp_path/'real', pictures('cat', 'dog'))
+    (tmp_path/'linked').mkdir()
+    for label in ('cat', 'dog'): os.symlink(tmp_path/'real'/label, tmp_path/'linked'/label)
+    for name, target in (('round', tmp_path/'linked'), ('up', tmp_path), ('broken.png', tmp_path/'none.png')):
+        os.symlink(target, tmp_path/'linked'/name)
+    found = find_photos(tmp_path/'linked')
+    assert found.label.value_counts().to_dict() == dict(cat=2, dog=2)
+    assert "3 names left out, no plain file or no text: broken.png, round and up" in found.attrs['said']
+
+
 def test_a_class_missing_from_the_test_goes_on(tmp_path):
     files = pictures('train/cat', 'train/dog', 'train/fox', 'test/cat', 'test/dog', n=6)
     catalogue = make_catalogue(lay_out(tmp_path/'photos', files))
@@ -303,6 +322,12 @@ LISTS = {   # Bytes of a CSV, and its labels
     'spaces and capitals': (b' Path , LABEL\np/0.png, cat \np/1.png,dog\n', 'cat dog'),
     'classes that are paths': (b'path,label\np/0.png,food/fruit\np/1.png,..\n', 'food/fruit ..'),
     'numbers': (b'path,label\np/0.png,0\np/1.png,1\n', '0 1'),
+    'whole numbers as pandas writes them': (b'path,label\np/0.png,0.0\np/1.png,1.0\n', '0 1'),
+    'versions': (b'path,label\np/0.png,1.0\np/1.png,1.5\n', '1.0 1.5'),
+    'a first line of Excel': (b'sep=;\r\npath;label\r\np/0.png;cat\r\np/1.png;dog\r\n', 'cat dog'),
+    'other names of columns': (b'filename,class\np/0.png,cat\np/1.png,dog\n', 'cat dog'),
+    'rows that repeat': (b'path,label\np/0.png,cat\np/1.png,dog\np/0.png,cat\n', 'cat dog'),
+    'addresses of files': (b'path,label\nfile://{folder}/p/0.png,cat\nfile://{folder}/p/1.png,dog\n', 'cat dog'),
 }
 
 
@@ -310,10 +335,55 @@ LISTS = {   # Bytes of a CSV, and its labels
 def test_lists_as_spreadsheets_write_them(case, tmp_path):
     data, labels = LISTS[case]
     lay_out(tmp_path, pictures('p'))
-    (tmp_path/'list.csv').write_bytes(data)
+    (tmp_path/'list.csv').write_bytes(data.replace(b'{folder}', str(tmp_path).encode()))
     found = find_photos(tmp_path/'list.csv')
     assert ' '.join(found.label) == labels and all(path.is_file() for path in found.path)
-    assert bool(found.attrs['said']) == (case in ('Latin-1', 'UTF-16'))
+    assert bool(found.attrs['said']) == (case in ('Latin-1', 'UTF-16', 'other names of columns', 'rows that repeat'))
+
+
+BAD_LISTS = {   # Text of a CSV, and what is said of it
+    'no row': ('path,label\n', 'lists no photo'), 'no columns': ('p/0.png,cat\np/1.png,dog\n', 'the first line names the columns'),
+    'two that may be the path': ('image,file,label\na,b,c\n', "no column 'path'"), 'nothing': ('', 'cannot be read as a table'),
+    'a web page': ('<!DOCTYPE html><html>404</html>', "no column 'path'"), 'too long a row': ('path,label\np/0.png,cat\na,b,c,d\n', 'cannot be read'),
+    'a path on two lines': ('path,label\np/0.png,cat\n"p/a\nb.png",dog\n', r"lists 1 file that is not there, '.*a\\nb.png'"),
+    'an unknown side': ('path,label,split\np/0.png,cat,foo\np/1.png,dog,\n', "split 'foo' is none of")}
+
+
+@pytest.mark.parametrize('case', BAD_LISTS)
+def test_a_list_that_cannot_be_read_is_one_line(case, tmp_path):
+    text, said = BAD_LISTS[case]
+    lay_out(tmp_path, pictures('p'))
+    (tmp_path/'list.csv').write_text(text)
+    with pytest.raises(DataError, match=said) as error: find_photos(tmp_path/'list.csv')
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_list_beside_its_photos_is_taken_for_the_folder(tmp_path):
+    lay_out(tmp_path/'photos', [*pictures('all', n=4), 'README.md'])
+    (tmp_path/'photos'/'labels.csv').write_text('file_name,label\n'+''.join(f'all/{i}.png,{label}\n' for i, label in enumerate(['cat', 'dog']*2)))
+    found = find_photos(tmp_path/'photos')
+    assert found.label.tolist() == ['cat', 'dog']*2 and 'labels are read from labels.csv' in found.attrs['said']
+    (tmp_path/'photos'/'notes.csv').write_text('a,b\n1,2\n')
+    with pytest.raises(DataError, match='one class'): find_photos(tmp_path/'photos')
+    (tmp_path/'packed').mkdir()
+    (tmp_path/'packed'/'train.zip').write_bytes(b'PK')
+    with pytest.raises(DataError, match=r'holds archives \(train.zip\): unpack them'): find_photos(tmp_path/'packed')
+
+
+def test_sides_as_fastai_writes_them(tmp_path):
+    lay_out(tmp_path, pictures('p'))
+    (tmp_path/'list.csv').write_text('path,label,is_valid\np/0.png,cat,True\np/1.png,dog,False\n')
+    assert find_photos(tmp_path/'list.csv').split.tolist() == ['valid', 'train']
+
+
+def test_columns_that_are_no_text_are_refused(tmp_path):
+    lay_out(tmp_path, pictures('p'))
+    inside = pd.DataFrame(dict(image=[dict(bytes=b'x'*10**6, path='p/0.png')]*2, label=['cat', 'dog']))
+    several = pd.DataFrame(dict(path=['p/0.png', 'p/1.png'], label=[['cat', 'dog'], ['dog']]))
+    for table, said in ((inside, 'path holds dict, not text'), (several, 'a photo has 2 labels')):
+        table.to_parquet(tmp_path/'list.parquet')
+        with pytest.raises(DataError, match=said) as error: find_photos(tmp_path/'list.parquet')
+        assert len(str(error.value)) < 300
 
 
 COLUMNS = {   # Labels of a parquet file, and the labels they become; None where they are refused

@@ -122,7 +122,8 @@ def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
 
 def test_a_spot_machine_is_taken_away(tmp_path, pets, bucket):
     "Killed with all its files, a run goes on elsewhere from the checkpoint in the bucket"
-    command = [str(word) for word in (BIN/'catdog', 'sweep', *settings(data=pets, runs='s3://pets/runs', epochs=12, checkpoint_minutes=.00001))]
+    asked = settings(data=pets, runs='s3://pets/runs', epochs=12, checkpoint_minutes=.00001)
+    command = [str(word) for word in (BIN/'catdog', 'sweep', *asked)]
     first, second = ({**os.environ, 'CATDOG_CACHE': str(tmp_path/name)} for name in ('first', 'second'))
     sweep = subprocess.Popen(command, env=first, stderr=subprocess.DEVNULL, start_new_session=True)
     def far_enough():

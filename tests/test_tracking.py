@@ -90,6 +90,8 @@ def test_online_run_appears_on_the_server(tmp_path, pets, server):
     for metric in stored['metrics']: points.setdefault(metric['key'], []).append(metric['value'])
     assert len(points['valid_loss']) == 3 and len(points['lr']) == len(points['train_loss']) and len(points['lr']) % 3 == 0
     assert [a['artifact_type'] for a in stored['artifacts']].count('model') == 1
+    [model] = [a for a in stored['artifacts'] if a['artifact_type'] == 'model']
+    assert any('metrics' in str(value) and str(summary['accuracy']) in str(value) for value in model.values()), model
 
 
 def test_server_that_dies_does_not_end_the_training(tmp_path, pets, server):

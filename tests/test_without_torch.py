@@ -22,7 +22,7 @@ def bare(tmp_path_factory, wheel):
     needed = settings['DEFAULT']['runtime_requirements'].split()
     done = run(folder/'bin'/'pip', 'install', '--quiet', '--no-compile', *needed, timeout=600)
     if done.returncode: pytest.skip(f'the package index is not reached: {done.stderr.splitlines()[-1][:200]}')
-    done = run(folder/'bin'/'pip', 'install', '--quiet', '--no-deps', wheel)
+    done = run(folder/'bin'/'pip', 'install', '--quiet', '--no-deps', '--force-reinstall', wheel)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -51,7 +51,8 @@ def test_it_serves(bare, runs, pets):
     try:
         until, photo = time.monotonic()+30, next((pets/'dog').iterdir()).read_bytes()
         while True:
-            try: answer = urllib.request.urlopen(urllib.request.Request(f'http://127.0.0.1:{port}/predict', data=photo), timeout=10)
+            asked = urllib.request.Request(f'http://127.0.0.1:{port}/predict', data=photo)
+            try: answer = urllib.request.urlopen(asked, timeout=10)
             except OSError:
                 assert time.monotonic() < until and process.poll() is None, process.communicate()
                 time.sleep(.05)
@@ -62,7 +63,8 @@ def test_it_serves(bare, runs, pets):
         process.communicate(timeout=30)
 
 
-WANTING = {'train': ['--arch', 'resnet18'], 'compare': ['runs'], 'sweep': ['arch=baseline'], 'audit': ['sample'], 'export': ['run', '-o', 'out']}
+WANTING = {'train': ['--arch', 'resnet18'], 'compare': ['runs'], 'sweep': ['arch=baseline'], 'audit': ['sample'],
+    'export': ['run', '-o', 'out']}
 
 
 @pytest.mark.parametrize('command', WANTING)

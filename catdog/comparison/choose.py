@@ -14,8 +14,8 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import ConfigError
-from ..words import listing, plural, points
-from .statistics import difference_bound
+from ..words import in_points, listing, plural, points
+from .statistics import difference_bound, of_trained
 from .compare import Comparison, describe_best, exported, latency, size_mb
 
 # %% ../../nbs/53_comparison.choose.ipynb #59979997
@@ -28,32 +28,42 @@ class Question:
     max_mb:float|None=None       # Most MiB of the artefact's file
     delta:float|None=None        # Points (hundredths) of the score that may be given up; None takes the smallest that the photos can show
     by:str='latency'             # What is to be cheap, one of `COSTS`
+    on:str='cpu'                 # Where it will run: 'cpu' or 'gpu'
+    max_gpu_mb:float|None=None   # Most MiB of the card's memory, in batches of 32
 
     def __post_init__(self):
+        if self.on not in ('cpu', 'gpu'): raise ConfigError(f"on is {self.on!r}: it must be 'cpu' or 'gpu'")
         if self.by not in COSTS: raise ConfigError(f'by is {self.by!r}: it must be one of {listing(COSTS, last="or")}')
         if self.delta is not None and not 0 <= self.delta < 100:
             raise ConfigError(f'delta is {self.delta}: it counts in points of accuracy, so it must lie between 0 and 100')
-        for name, limit in (('max_ms', self.max_ms), ('max_mb', self.max_mb)):
+        for name, limit in (('max_ms', self.max_ms), ('max_mb', self.max_mb), ('max_gpu_mb', self.max_gpu_mb)):
             if limit is not None and not limit > 0: raise ConfigError(f'{name} is {limit}: it must be above 0')
 
     def broken(self, cost)->list[str]:
         "Which limits a setup with these costs breaks."
-        limits = {'latency': self.max_ms, 'size': self.max_mb}
+        limits = {'latency': self.max_ms, 'size': self.max_mb, 'card memory': self.max_gpu_mb}
         return [what for what, limit in limits.items() if limit is not None and not cost[what] <= limit]
 
 def costs(
-    comparison:Comparison
-)->pd.DataFrame:             # By setup, the columns `COSTS`
+    comparison:Comparison,
+    on:str='cpu'             # 'cpu', or 'gpu' for the latency there
+)->pd.DataFrame:             # By setup, the columns `COSTS` and 'card memory'
     "What each setup costs, in every way it can be counted."
     rows = comparison.rows
-    found = {'latency': latency(rows), 'size': size_mb(rows), 'macs': rows.macs/1e6}
+    missing = pd.Series(np.nan, rows.index)
+    here = rows.get('gpu_latency_ms', missing) if on == 'gpu' else latency(rows)
+    found = {'latency': here, 'size': size_mb(rows), 'macs': rows.macs/1e6, 'card memory': rows.get('gpu_memory_mb', missing)}
     found.update(training=rows.train_seconds, energy=rows.train_wh)
     return pd.DataFrame(found).astype(float)
 
 # %% ../../nbs/53_comparison.choose.ipynb #5400a4a6
-def _deficits(comparison, share, upper):
+def _pairs(comparison, anew=False):
+    "The pairs of the networks that were trained, or of setups trained with any seed"
+    return comparison.pairs if anew or not comparison.tested.same_photos else of_trained(comparison.pairs)
+
+def _deficits(pairs, names, share, upper):
     "Upper or lower bounds of how far each setup (rows) is behind each other (columns), -inf on the diagonal"
-    pairs, place = comparison.pairs, {name: i for i, name in enumerate(comparison.rows.index)}
+    place = {name: i for i, name in enumerate(names)}
     first, second = pairs['first'].map(place).to_numpy(int), pairs['second'].map(place).to_numpy(int)
     table = np.full((len(place),)*2, -np.inf)
     table[second, first] = difference_bound(pairs, share, upper)
@@ -63,11 +73,13 @@ def _deficits(comparison, share, upper):
 def behind_best(
     comparison:Comparison,
     delta:float,             # In accuracy, between 0 and 1
-    share:float=.05          # Of the cases in which a verdict may be wrong
+    share:float=.05,         # Of the cases in which a verdict may be wrong
+    anew:bool=False          # Of setups trained with any seed, not of the networks that were trained
 )->pd.DataFrame:             # By setup: behind, low, high, rival (that holds `high`) and verdict ('good enough', 'worse' or 'open')
     "How far setups are behind the best of the others, and whether that is less than `delta`."
     score, others = comparison.rows.score.to_numpy(), max(1, len(comparison.rows)-1)
-    high, low = _deficits(comparison, share, True), _deficits(comparison, share/others, False)
+    pairs, names = _pairs(comparison, anew), comparison.rows.index
+    high, low = _deficits(pairs, names, share, True), _deficits(pairs, names, share/others, False)
     rows = pd.DataFrame(dict(behind=score.max()-score, low=low.max(1), high=high.max(1)), comparison.rows.index)
     rows['rival'] = comparison.rows.index[high.argmax(1)]
     rows['verdict'] = np.select([rows.high <= delta, rows.low > delta], ['good enough', 'worse'], 'open')
@@ -85,7 +97,7 @@ def smallest_delta(
 )->float:                    # In accuracy, between 0 and 1
     "The smallest margin that these photos and seeds can show."
     names = [comparison.best, *(comparison.rivals or comparison.rows.index[1:2])]
-    tested, pairs = comparison.tested, comparison.pairs
+    tested, pairs = comparison.tested, _pairs(comparison)
     groups = len(tested.correct) if tested.group is None else tested.group.nunique()
     among = pairs[pairs['first'].isin(names) & pairs['second'].isin(names)]
     if among.empty: return min(.99, _round_up(3/groups))
@@ -103,6 +115,8 @@ class Choice:
     delta:float              # In accuracy
     candidates:list[dict]    # A dict a setup, cheapest first: setup, verdict, behind, low, high, within_budget, over and its costs
     marks:list[str]          # What must be kept in mind
+    shown:bool=False         # Whether what was chosen is shown to be good enough
+    anew:bool|None=None      # Whether that is shown of networks trained anew too; None where one seed cannot say, or nothing is shown
     note:str=''              # What `delta` is where none was given, or that it is smaller than can be shown
     smallest:float=0.        # The smallest margin these data can show, in accuracy
 
@@ -117,6 +131,7 @@ class _Ask:
     question:Question
     comparison:Comparison
     delta:float              # In accuracy
+    smallest:float           # As `smallest_delta`
     table:pd.DataFrame       # As `costs`, cheapest first, with `over`
     judged:pd.DataFrame      # As `behind_best`
 
@@ -125,18 +140,24 @@ class _Ask:
 
     def money(self, name):
         "What a setup costs, in words"
-        cost, digits = self.table[self.question.by][name], 1 if self.table[self.question.by][name] < 100 else 0
+        cost = self.table[self.question.by][name]
+        digits = 1 if cost < 100 else 0
         return f'{cost:,.{digits}f} {COSTS[self.question.by]}'
 
 # %% ../../nbs/53_comparison.choose.ipynb #44680b04
 def _ask(comparison, question):
     "Costs and verdicts, cheapest first"
-    table, by = costs(comparison), question.by
+    table, by = costs(comparison, question.on), question.by
+    card = ['card memory'] if question.max_gpu_mb is not None else []
+    unmeasured = table.index[table[[*card, *(['latency'] if question.on == 'gpu' else [])]].isna().any(axis=1)]
+    if len(unmeasured):
+        raise ConfigError(f'{listing(unmeasured)} was not measured on a GPU: catdog evaluate RUN --cost does it, on a machine that has one')
     missing = listing(table.index[table[by].isna()])
     if missing: raise ConfigError(f'by = {by!r} cannot be used: {missing} has no such measurement')
     table['over'] = [question.broken(cost) for _, cost in table.iterrows()]
-    delta = smallest_delta(comparison) if question.delta is None else question.delta/100
-    return _Ask(question, comparison, delta, table.sort_values(by, kind='stable'), behind_best(comparison, delta))
+    smallest = smallest_delta(comparison)
+    delta = smallest if question.delta is None else question.delta/100
+    return _Ask(question, comparison, delta, smallest, table.sort_values(by, kind='stable'), behind_best(comparison, delta))
 
 def _walk(ask):
     "The setups that are worse, then the first that is not, or None"
@@ -147,20 +168,24 @@ def _walk(ask):
     return passed, None
 
 def _shown_together(ask, name):
-    "The cheapest that is dearer than `name` and good enough when all such are asked together, with its bound; or None"
+    "The cheapest that is dearer than `name` and good enough when all such are asked together, with its bound and the level; or None"
     rest = ask.inside[ask.inside.index(name)+1:]
     if not rest: return None
-    high = behind_best(ask.comparison, ask.delta, .05/len(rest)).high
-    return next(((other, high[other]) for other in rest if high[other] <= ask.delta), None)
+    share = .05/len(rest)
+    high = behind_best(ask.comparison, ask.delta, share).high
+    return next(((other, high[other], share) for other in rest if high[other] <= ask.delta), None)
 
 # %% ../../nbs/53_comparison.choose.ipynb #97a7a6f3
+def _best_sentence(ask):
+    "What came out first, and what it costs"
+    return f'{describe_best(ask.comparison)} It costs {ask.money(ask.comparison.best)}.'
+
 def _found_sentence(ask, chosen, high):
     "That a setup is shown to be good enough"
-    best = ask.comparison.best
-    if chosen == best: return f'{describe_best(ask.comparison)[:-1]}, at {ask.money(best)}.'
-    bound = f'at most {points(high)} points behind the best, with 95% certainty'
-    shown = f'is the cheapest that is shown to be within {points(ask.delta)} points of every other ({bound})'
-    return f'{chosen} {shown}, for {ask.money(chosen)}. {describe_best(ask.comparison)}'
+    if chosen == ask.comparison.best: return _best_sentence(ask)
+    bound = f'at most {in_points(high)} behind the best, with 95% certainty'
+    shown = f'is the cheapest that is shown to be within {in_points(ask.delta)} of every other ({bound})'
+    return f'{chosen} {shown}. It costs {ask.money(chosen)}. {describe_best(ask.comparison)}'
 
 def photos_to_decide(
     comparison:Comparison,
@@ -171,7 +196,7 @@ def photos_to_decide(
     "How many test photos it takes to show of a setup that it is good enough, if it is as good as the best."
     pair = comparison.pair(judged.rival, judged.name)
     reach = stats.norm.isf(.05)+stats.norm.ppf(power)
-    left = (delta/reach)**2-pair['of_runs']
+    left = (delta/reach)**2-(0. if comparison.tested.same_photos else pair['of_runs'])
     of_photos = max(0., pair['standard_error']**2-pair['of_runs'])*pair['groups']
     return max(pair['groups']+1, math.ceil(of_photos/left)) if left > 0 else math.inf
 
@@ -180,65 +205,82 @@ def _open_sentence(ask, still_open):
     name, tested = still_open[0], plural(len(ask.comparison.tested.correct), 'test photo')
     row = ask.judged.loc[name]
     needed = photos_to_decide(ask.comparison, row, ask.delta)
-    if not ask.delta: settle = 'no number of test photos shows that two are exactly equal'
-    elif not math.isfinite(needed): settle = 'more seeds would have to settle it, more test photos would not'
+    if not ask.delta: settle = 'No number of test photos shows that two are exactly equal'
+    elif not math.isfinite(needed): settle = 'More seeds would have to settle it, more test photos would not'
     else:
-        takes = f'it takes about {needed:,.0f} test photos to show it (with a power of 80%)'
-        settle = f'if it is as good as the best, {takes}, and more if it is a little worse'
+        takes = f'about {needed:,.0f} test photos show it in four of five tests'
+        settle = f'If it is as good as the best, {takes}; if it is a little worse, more'
     others = f" ({plural(len(still_open)-1, 'other')} cheaper too)" if len(still_open) > 1 else ''
-    where = f'it lies between {points(row.low)} and {points(row.high)} points behind the best'
-    asked = f'whether {name}{others}, at {ask.money(name)}, is within {points(ask.delta)} points of the best'
-    return f'These {tested} cannot decide {asked}: {where}, and {settle}.'
+    where = f'it may be as good as the best, or up to {in_points(row.high)} behind it'
+    if row.low > 0: where = f'it lies between {points(row.low)} and {in_points(row.high)} behind the best'
+    asked = f'whether {name}{others}, at {ask.money(name)}, is within {in_points(ask.delta)} of the best'
+    return f'These {tested} cannot decide {asked}: {where}. {settle}.'
 
 # %% ../../nbs/53_comparison.choose.ipynb #f6fda237
+@dataclass(frozen=True)
+class _Answer:
+    chosen:str|None
+    decided:bool
+    sentences:list[str]
+    share:float|None=None    # At which the chosen is shown to be good enough; None where it is not shown
+
 def _none_inside(ask):
     near = ask.table.index[0]
     over = f'The cheapest, {near}, takes {ask.money(near)}; it is over in {listing(ask.table.over[near])}.'
-    return None, True, ['No setup is within the budget.', over]
+    return _Answer(None, True, ['No setup is within the budget.', over])
 
 def _none_good(ask):
     "The answer where all within the budget are shown to be worse"
     chosen, judged = ask.comparison.rows.score[ask.inside].idxmax(), ask.judged
     row = judged.loc[chosen]
     rival = ask.comparison.best
-    first = f'No setup within the budget is within {points(ask.delta)} points of the best; {chosen} comes nearest, at {ask.money(chosen)}.'
+    first = f'No setup within the budget is within {in_points(ask.delta)} of the best; {chosen} comes nearest, at {ask.money(chosen)}.'
     bounds = f'between {points(row.low)} and {points(row.high)} with 95% certainty'
     over = ask.table.over[rival]
     limit = f', which is over in {listing(over)}' if over else ''
-    return chosen, True, [first, f'It is {points(row.behind)} points behind {rival} ({bounds}){limit}.']
+    return _Answer(chosen, True, [first, f'It is {in_points(row.behind)} behind {rival} ({bounds}){limit}.'])
 
 def _decide(ask):
-    "Setup, whether it is decided, and the reason"
+    "The answer, sentence by sentence"
     if not ask.inside: return _none_inside(ask)
     passed, name = _walk(ask)
     if name is None: return _none_good(ask)
     if ask.judged.verdict[name] == 'good enough':
-        worse = f'All that is cheaper is worse by more than {points(ask.delta)} points.'
+        worse = f'All that is cheaper is worse by more than {in_points(ask.delta)}.'
         cheaper = worse if passed else 'Nothing here within the budget is cheaper.'
-        return name, True, [_found_sentence(ask, name, ask.judged.high[name]), cheaper]
+        return _Answer(name, True, [_found_sentence(ask, name, ask.judged.high[name]), cheaper], .05)
     return _undecided(ask, name)
 
 # %% ../../nbs/53_comparison.choose.ipynb #bd2891a0
 def _undecided(ask, name):
     "The answer where the data leave open whether `name` is good enough"
     later = _shown_together(ask, name)
-    chosen, high = later if later else (ask.comparison.rows.score[ask.inside].idxmax(), None)
+    chosen, high, share = later or (ask.comparison.rows.score[ask.inside].idxmax(), None, None)
     cheaper = ask.inside[:ask.inside.index(chosen)]
     still_open = [other for other in cheaper if ask.judged.verdict[other] == 'open'] or [chosen]
     if later: first = _found_sentence(ask, chosen, high)
-    elif chosen == ask.comparison.best: first = f'{describe_best(ask.comparison)[:-1]}, at {ask.money(chosen)}.'
-    else: first = f'Within the budget {chosen} did best here, at {ask.money(chosen)}.'
-    return chosen, False, [first, _open_sentence(ask, still_open)]
+    elif chosen == ask.comparison.best: first = _best_sentence(ask)
+    else: first = f'Within the budget {chosen} was right most often here. It costs {ask.money(chosen)}.'
+    return _Answer(chosen, False, [first, _open_sentence(ask, still_open)], share)
+
+def _anew(ask, answer):
+    "Whether what is shown is shown of networks trained anew too; None where one seed cannot say, or nothing is shown"
+    rows = ask.comparison.rows
+    if answer.share is None or len(rows) < 2 or rows.runs.min() < 2: return None
+    return bool(behind_best(ask.comparison, ask.delta, answer.share, anew=True).high[answer.chosen] <= ask.delta)
 
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
-def _note(ask, smallest):
+_ANEW = {True: 'That it is good enough holds for networks trained anew with other seeds, too.',
+    False: 'That it is good enough is said of the networks trained here; for networks trained anew their seeds leave it open.'}
+
+def _note(ask):
     "What `delta` means here, before the answer; empty where it was given and can be shown"
     photos = plural(len(ask.comparison.tested.correct), 'test photo')
-    tested = f'With {photos} a difference of about {points(smallest)} points is the smallest that can be shown'
+    tested = f'With {photos} about {in_points(ask.smallest)} is the smallest difference that can be shown'
     if len(ask.comparison.rows) < 2 or not ask.inside: return ''
     if ask.question.delta is None: return f'{tested}, so that is what counts as good enough here.'
-    if ask.delta >= .75*smallest: return ''
-    return f'{tested}; whether setups are within {points(ask.delta)} points of each other will mostly stay open.'
+    if ask.delta >= .75*ask.smallest: return ''
+    return f'{tested}; whether setups are within {in_points(ask.delta)} of each other will mostly stay open.'
 
 def _candidate(ask, name):
     "What is said of one setup"
@@ -253,12 +295,18 @@ def choose(
     max_ms:float|None=None,      # Most milliseconds from JPEG bytes to a label
     max_mb:float|None=None,      # Most MiB of the artefact's file
     delta:float|None=None,       # Points (hundredths) of the score that may be given up; None takes the smallest that can be shown
-    by:str='latency'             # What is to be cheap, one of `COSTS`
+    by:str='latency',            # What is to be cheap, one of `COSTS`
+    on:str='cpu',                # Where it will run: 'cpu' or 'gpu'
+    max_gpu_mb:float|None=None   # Most MiB of the card's memory
 )->Choice:
     "The cheapest setup that is not worse than any other by more than `delta`. ConfigError for limits that make no sense."
-    ask, smallest = _ask(comparison, Question(max_ms, max_mb, delta, by)), smallest_delta(comparison)
-    chosen, decided, sentences = _decide(ask)
+    ask = _ask(comparison, Question(max_ms, max_mb, delta, by, on, max_gpu_mb))
+    answer = _decide(ask)
+    anew = _anew(ask, answer)
+    told = _ANEW.get(anew if comparison.tested.same_photos else None)
     torch_only = 'Latency and size are those of the torch model: not every run has an exported artefact that was measured.'
     marks = [*comparison.marks, *([] if exported(comparison.rows) else [torch_only])]
     candidates = [_candidate(ask, name) for name in ask.table.index]
-    return Choice(chosen, decided, sentences, by, ask.delta, candidates, marks, _note(ask, smallest), smallest)
+    sentences = [*answer.sentences, *([told] if told else [])]
+    return Choice(answer.chosen, answer.decided, sentences, by, ask.delta, candidates, marks,
+        answer.share is not None, anew, _note(ask), ask.smallest)

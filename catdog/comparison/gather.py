@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'COLUMNS', 'NOT_OF_THE_SETUP', 'PhotoScores', 'photo_score', 'read_scores', 'read_run', 'name_setups',
-           'read_runs', 'tested_runs']
+           'share_costs', 'read_runs', 'tested_runs']
 
 # %% ../../nbs/51_comparison.gather.ipynb #797d6f03
 import hashlib, json
@@ -81,7 +81,8 @@ def read_scores(
 _SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc',
     'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
-    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy']
+    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy',
+    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
     'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
@@ -131,6 +132,15 @@ def _pool(catalogue, config):
     return f"{catalogue['pool']} {config['folds']} folds" if config.get('folds') else f"{catalogue['pool']} {config.get('test_fraction')}"
 
 # %% ../../nbs/51_comparison.gather.ipynb #af0356db
+def _gpu_costs(info):
+    "What a run costs on a GPU, wherever that was measured last; {} where it never was"
+    measured = [info.get('cost') or {}, *(place.get('cost') or {} for place in (info.get('costs_elsewhere') or {}).values())]
+    cost = next((cost for cost in measured if str(cost.get('device', '')).startswith('cuda')), None)
+    training = dict(gpu_train_memory_mb=info.get('timings', {}).get('train_peak_memory_mb'))
+    if cost is None: return training
+    return dict(gpu=cost['device'], gpu_latency_ms=cost.get('latency_ms'), gpu_images_per_second=cost.get('images_per_second'),
+        gpu_memory_mb=cost.get('peak_memory_mb'), **training)
+
 def read_run(
     folder:str|Path          # A run folder. ValueError says why it cannot be used
 )->dict:                     # A value for each of `COLUMNS` but the setup's name
@@ -150,6 +160,7 @@ def read_run(
     flat.update(temperature=calibration.get('temperature'), calibration_error_after=calibration.get('calibration_error'))
     flat.update(onnx_latency_ms=onnx.get('latency_ms'), onnx_latency_p95_ms=onnx.get('latency_p95_ms'))
     flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
+    flat.update(_gpu_costs(info))
     flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), folder=str(folder))
     flat['version'] = info.get('versions', {}).get('catdog-timm', '')
     flat['machine'] = f"{', '.join(hardware['gpus']) or hardware['cpu']}, {hardware['cores']} cores"
@@ -204,6 +215,28 @@ def _drop(table, keep, left_out, reason):
     for row in table[~keep].itertuples(): left_out[Path(row.folder).name] = reason(row)
     return table[keep]
 
+# %% ../../nbs/51_comparison.gather.ipynb #ede64710
+_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+_OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
+
+def _network(row):
+    "What the costs of a run belong to"
+    settings = json.loads(row.settings)
+    return json.dumps([str(row.arch).partition('.')[0], row.machine, *(settings.get(name) for name in _OF_THE_NETWORK)])
+
+def share_costs(
+    table:pd.DataFrame       # Rows of `read_run`, of the same classes
+)->pd.DataFrame:             # The same with the costs of runs of one network, size and machine alike
+    "One cost for one network."
+    network = table.apply(_network, axis=1)
+    busy = pd.to_numeric(table.busy, errors='coerce').fillna(0)
+    quiet = busy <= busy.groupby(network).transform('min').clip(lower=.25)
+    shared = table.copy()
+    for name in [*_MEASURED, 'busy']:
+        values = pd.to_numeric(table[name], errors='coerce')
+        shared[name] = values.where(quiet).groupby(network).transform('median').where(values.notna())
+    return shared
+
 # %% ../../nbs/51_comparison.gather.ipynb #dc1fd9fa
 def _run_folders(root):
     "Folders in a folder that hold anything a run leaves"
@@ -252,7 +285,7 @@ def read_runs(
     table, left_out = _read_folders(root)
     reasons = '; '.join(f'{name} ({reason})' for name, reason in left_out.items())
     if table.empty: raise ValueError(f"{root} holds no finished run{f'; left out: {reasons}' if left_out else ''}")
-    table = _keep_data(table, data, left_out)
+    table = share_costs(_keep_data(table, data, left_out))
     table = _drop_doubles(table.assign(setup=name_setups(table)), left_out)
     return table[COLUMNS].sort_values(['accuracy', 'log_loss'], ascending=[False, True], ignore_index=True), left_out
 

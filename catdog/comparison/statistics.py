@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAIR', 'BINARY', 'Tested', 'only', 'rows_of', 'gather_correct', 'photo_means', 'photo_covariance', 'moderate',
            'Spread', 'spread', 'tango_variance', 'tango_p_value', 'difference_bound', 'mcnemar_p_value', 'holm',
-           'is_paired', 'compare_pairs', 'indistinguishable_groups', 'photos_needed', 'photos_for_pair',
+           'is_paired', 'compare_pairs', 'of_trained', 'indistinguishable_groups', 'photos_needed', 'photos_for_pair',
            'effective_photos', 'accuracy_intervals', 'expect_of_best']
 
 # %% ../../nbs/50_comparison.statistics.ipynb #7152ba1e
@@ -389,6 +389,14 @@ def compare_pairs(
     for name, share in (('', (1-level)/2), ('_all', (1-level)/2/max(1, len(pairs)))):
         for side in ('low', 'high'): pairs[side+name] = difference_bound(pairs, share, side == 'high')
     return pairs[[*PAIR, 'low_all', 'high_all']].assign(p_holm=holm(pairs.p_value))
+
+# %% ../../nbs/50_comparison.statistics.ipynb #18ce4d14
+def of_trained(
+    pairs:pd.DataFrame       # As `compare_pairs` makes it
+)->pd.DataFrame:             # The same rows
+    "Pairs of the very networks that were trained: without what training anew would change."
+    of_photos = np.maximum(pairs.standard_error**2-pairs.of_runs, 1/(pairs.groups+2)**2)
+    return pairs.assign(standard_error=np.sqrt(of_photos), of_runs=0., degrees=math.inf)
 
 # %% ../../nbs/50_comparison.statistics.ipynb #9279f58f
 def _split(groups, first, second):

@@ -124,7 +124,8 @@ def judge_drift(
     false_alarms:float=.01
 )->Drift:
     "Whether the photos of a log left those of a run. DataError where there are too few to say."
-    if min(len(logged), len(known)) < 20: raise DataError(f'{plural(len(logged), "photo")} in the log and {len(known)} of the run: 20 of each are needed')
+    if min(len(logged), len(known)) < 20:
+        raise DataError(f'{plural(len(logged), "photo")} in the log and {len(known)} of the run: 20 of each are needed')
     moved = (logged.mean(0)-known.mean(0))/np.maximum(known.std(0), 1e-6)
     first = np.argsort(-np.abs(moved))[:3]
     changed = [(LOOKS[i], float(moved[i])) for i in first]

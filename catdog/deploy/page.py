@@ -17,7 +17,7 @@ from .predict import Artefact, find_model
 # %% ../../nbs/37a_deploy.page.ipynb #b2035203
 RUNTIME_ADDRESS = 'https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-1.30.0.tgz'
 RUNTIME_SHA512 = 'q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=='   # as npm writes it
-RUNTIME_FILES = ('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.wasm')
+RUNTIME_FILES = ('ort.wasm.bundle.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm')
 
 def _read_archive(archive):
     "The bytes of the package: from a file, or from npm. ConfigError where they are not those of the version"
@@ -37,7 +37,8 @@ def fetch_runtime(
 )->Path:                         # A folder in catdog's cache that holds `RUNTIME_FILES`
     "onnxruntime for browsers. ConfigError where it cannot be had."
     folder = cache_folder()/'onnxruntime-web'/hashlib.sha256(RUNTIME_SHA512.encode()).hexdigest()[:12]
-    if folder.is_dir(): return folder
+    if all((folder/name).is_file() for name in RUNTIME_FILES): return folder
+    shutil.rmtree(folder, ignore_errors=True)    # something of it is gone
     data = _read_archive(archive)
     with making(folder) as partial, tarfile.open(fileobj=io.BytesIO(data)) as package:
         for name in RUNTIME_FILES: (partial/name).write_bytes(package.extractfile(f'package/dist/{name}').read())

@@ -255,6 +255,20 @@ class Server:
         except asyncio.TimeoutError: failed = HTTPException(503, f'not answered within {self.limits.seconds:g} seconds')
         raise failed
 
+# %% ../../nbs/37_deploy.serve.ipynb #84cdc3c5
+_PHOTO = dict(type='string', format='binary')
+_FORM = dict(type='object', properties=dict(photos=dict(type='array', items=_PHOTO)))
+_BODY = dict(requestBody=dict(required=True, content={'multipart/form-data': dict(schema=_FORM), 'image/jpeg': dict(schema=_PHOTO)}))
+_LABELLED = dict(name='rex.jpg', label='dog', probabilities=dict(cat=.02, dog=.98))
+_EXAMPLE = dict(photos=[_LABELLED, dict(name='a.txt', error='not an image: plain text')])
+_ANSWERS = {
+    200: dict(description='A row a photo', content={'application/json': dict(example=_EXAMPLE)}),
+    401: dict(description='A key is asked for, as X-API-Key'),
+    413: dict(description='Too many bytes in one request'),
+    429: dict(description='Too many photos are waiting: try again after Retry-After seconds'),
+    503: dict(description='Not answered in time'),
+}
+
 # %% ../../nbs/37_deploy.serve.ipynb #49cd4345
 def make_app(
     predictor:Predictor,
@@ -279,10 +293,10 @@ def make_app(
             server.counts.seconds.observe(time.monotonic()-start)
         return given
 
-    @app.post('/predict')
+    @app.post('/predict', openapi_extra=_BODY, responses=_ANSWERS)
     async def predict(request:Request): return await server.predict(request)
 
-    @app.post('/explain')
+    @app.post('/explain', openapi_extra=_BODY)
     async def explain(request:Request): return await server.explain(request)
 
     @app.get('/health')

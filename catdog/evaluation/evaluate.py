@@ -76,12 +76,12 @@ def _say(text):
 # %% ../../nbs/41_evaluation.evaluate.ipynb #f9febad5
 _HOLDS, _BUSY_HOLDS, _QUIET = 24*3600, 3600, .2   # seconds that costs hold, and share of the processor that others may have used
 
-def _cost_file(model, shape, photos):
+def _cost_file(model, shape, photos, precision):
     "Where the costs of all networks like this one are kept, measured on this machine on the same photos"
     versions = {name: value for name, value in describe_versions().items() if name in ('torch', 'onnxruntime', 'timm')}
     machine = f'{name_device(model_device(model))} {describe_hardware()} {torch.get_num_threads()} {versions}'
     weights = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
-    text = f'1 {machine} {model!r} {weights} {shape} {photos}'
+    text = f'1 {machine} {model!r} {weights} {shape} {photos} {precision}'
     return cache_folder()/'costs'/f'{hashlib.sha256(text.encode()).hexdigest()[:24]}.json'
 
 def _kept_costs(file):
@@ -96,12 +96,13 @@ def _keep_costs(file, found):
         write_atomically(file, json.dumps(found).encode())
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #9af84e3f
-def _measure_here(name, model, shape, jpegs, exported, note):
+def _measure_here(name, model, shape, jpegs, exported, note, precision, provider):
     "The costs of a network and its artefact, in this machine's turn"
-    with measuring(name, say=_say) as turn:
-        found = {**torch_cost(model, shape, jpegs), **turn, 'measured': datetime.now(timezone.utc).isoformat(timespec='seconds')}
-        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1))
-        found['onnx'] = artefact_cost(exported, jpegs) if exported else dict(note=note)
+    device = model_device(model)
+    with measuring(name, say=_say, device=device) as turn:
+        found = {**torch_cost(model, shape, jpegs, precision), **turn, 'measured': datetime.now(timezone.utc).isoformat(timespec='seconds')}
+        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=device)
+        found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
     return found
 
 def measure_costs(
@@ -111,16 +112,18 @@ def measure_costs(
     classes:list[str],
     paths:list,                  # Test photos: some are timed, and all are labelled by the artefact too
     take_over:str='',            # Where the photos are from: costs measured there are taken over; '' measures anew
+    precision:str='fp32',        # Of the run
+    provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
     **facts                      # What the artefact carries beside, as for `export_model`
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
     weights = folder/'model.safetensors'
     try: exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
     except ValueError as error: exported, note = None, str(error)
-    file = _cost_file(model, shape, take_over)
+    file = _cost_file(model, shape, take_over, precision)
     found = _kept_costs(file) if take_over else None
     if found is None or bool(exported) == ('note' in found['onnx']):
-        found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note)
+        found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
         _keep_costs(file, found)
     found['file_mb'] = weights.stat().st_size/2**20
     if exported: found['onnx']['file_mb'] = exported.stat().st_size/2**20
@@ -166,8 +169,14 @@ def artefact_facts(
     return dict(arch=info['config']['arch'], run=run.folder.name, temperature=(info.get('calibration') or {}).get('temperature'), sure=sure)
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #b9143d37
+def _measured(training, classes, photos, source, facts):
+    "The costs of a run, at the precision that it was trained in"
+    how = dict(facts, precision=training.resolved['precision'])
+    return measure_costs(training.run.folder, training.model, training.shape, classes, photos.path, source, **how)
+
 def evaluate_run(
-    training:Training            # Trained by `fit`
+    training:Training,           # Trained by `fit`
+    known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
 )->Run:                          # Finished
     "Test a trained run once, measure its cost, and write both to its folder."
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
@@ -177,10 +186,10 @@ def evaluate_run(
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         source = public_address(training.config.data)
-        costs = measure_costs(run.folder, training.model, training.shape, classes, photos.path, source, **facts)
+        costs = dict(known) if known else _measured(training, classes, photos, source, facts)
         artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
         seconds = timings.get('train_seconds')
-        if costs['watts'] and seconds: timings['train_wh'] = costs['watts']*seconds/3600
+        if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
         metrics = {**quality(test), **trust_metrics(test, catalogue), 'temperature': calibrated['temperature']}
         subgroups = subgroup_accuracy(is_correct(test), photo_traits(photos, training.dls[2].dataset.photos))
         run.update(status='finished', metrics=metrics, cost=costs, artefact=artefact, timings=timings, calibration=calibrated,
@@ -250,7 +259,7 @@ def name_content(
 )->str:                          # Such as 'others 3fa1b2'
     "A name for exactly these photos."
     rows = '\n'.join(sorted(photos.sha256+' '+photos.label))
-    short = re.sub(r'[^\w.-]+', '-', Path(str(data)).expanduser().resolve().name)[:60]
+    short = re.sub(r'[^\w.-]+', '-', Path(public_address(str(data))).expanduser().resolve().name)[:60]
     return f'{short} {hashlib.sha256(rows.encode()).hexdigest()[:6]}'
 
 def test_on(
@@ -267,7 +276,7 @@ def test_on(
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
-    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': str(data)}
+    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': public_address(str(data))}
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #682f2e50
 def place_of(
@@ -302,7 +311,8 @@ def evaluate_folder(
     robustness:bool=False,       # Test on corrupted photos
     scaling:bool=False,          # Measure how throughput scales
     costs:bool=False,            # Measure the costs again, on this machine
-    limit:int=200                # Most photos to corrupt
+    limit:int=200,               # Most photos to corrupt
+    provider:str|None=None       # Of onnxruntime, for the artefact's latency; None is the processor's
 )->Run:
     "Add to what is known of a finished run, on the device it was trained on."
     _check_run(run)
@@ -315,6 +325,7 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
-        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **artefact_facts(run))
+        how = dict(precision=info['resolved'].get('precision', 'fp32'), provider=provider)
+        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
     return run

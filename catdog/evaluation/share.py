@@ -68,7 +68,8 @@ def hub_card(
     return _CARD_HEAD+'\n'+'\n\n'.join(parts)+'\n'
 
 # %% ../../nbs/42a_evaluation.share.ipynb #516af6de
-_PICTURES = set(' '.join(PHOTO_FORMATS.values()).split()) | {'.gif', '.bmp', '.pdf', '.zip', '.tar', '.gz', '.tgz', '.npy', '.npz', '.arrow'}
+_PHOTOS = set(' '.join(PHOTO_FORMATS.values()).split())
+_PICTURES = _PHOTOS | {'.gif', '.bmp', '.pdf', '.zip', '.tar', '.gz', '.tgz', '.npy', '.npz', '.arrow'}
 _INSIDE = re.compile(rb'data:image/(?!svg)|"image/(png|jpeg|webp)"')
 _MAGIC = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'RIFF', b'II*\0', b'MM\0*', b'PK\x03\x04', b'BM')
 
@@ -97,7 +98,8 @@ def _timm_arguments(run, model):
     arch, size, n_classes = run.info['config']['arch'], run.info['preprocessing']['size'], model.num_classes
     plain = bare_model(arch, n_classes, size, fc_layers=True)
     if set(plain.state_dict()) != set(model.state_dict()):
-        raise ConfigError(f'timm builds {arch} with other layers than this run has (fc_layers = false): export it as ONNX, or train with --fc-layers')
+        what = f'timm builds {arch} with other layers than this run has (fc_layers = false)'
+        raise ConfigError(f'{what}: export it as ONNX, or train with --fc-layers')
     known = timm.get_pretrained_cfg(arch, allow_unregistered=True) if arch != 'baseline' else None
     return dict(img_size=size) if known and known.fixed_input_size else {}
 

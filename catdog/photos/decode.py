@@ -63,7 +63,8 @@ def read_photo(
     path:str|Path            # A file
 )->bytes:                    # All of it
     "A file's bytes. DataError where it is no file or too large, OSError where it can't be read."
-    found = os.stat(path)
+    try: found = os.stat(path)
+    except ValueError: raise DataError('no name that a file can have') from None
     if stat.S_ISDIR(found.st_mode): raise DataError('a folder, not a photo')
     if not stat.S_ISREG(found.st_mode): raise DataError('not a file: a pipe, a socket or a device')
     if found.st_size > MAX_BYTES: raise DataError(f'too large: {found.st_size/1e6:.0f} MB, more than {MAX_BYTES/1e6:.0f}')

@@ -9,7 +9,7 @@ __all__ = ['SUFFIXES', 'SYSTEM_FILES', 'SPLIT_NAMES', 'PUBLISHED', 'SAMPLE_SIZE'
            'find_source', 'find_photos']
 
 # %% ../../nbs/14_photos.sources.ipynb #bcdf5c8c
-import difflib, hashlib, os, re, shutil, unicodedata
+import difflib, hashlib, os, re, shutil, unicodedata, urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..files import cache_folder, making, public_address, read_table, safe_name
+from ..machine import progress_bar
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
@@ -27,7 +28,7 @@ from .download import ARCHIVES, download, fetch_prefix, is_archive, unpack
 
 # %% ../../nbs/14_photos.sources.ipynb #69ec56cf
 SUFFIXES = {suffix for suffixes in PHOTO_FORMATS.values() for suffix in suffixes.split()}
-SYSTEM_FILES = {'thumbs.db', 'desktop.ini', '__macosx', '$recycle.bin', 'system volume information'}
+SYSTEM_FILES = {'thumbs.db', 'desktop.ini', '__macosx', '$recycle.bin', 'system volume information', '@eadir', '#recycle', 'lost+found'}
 _RESULTS = {'run.json', 'report.html', 'card.html', 'pyvenv.cfg'}   # A folder that holds one of these was written by a program
 
 def _hidden(name): return name.startswith('.') or name.lower() in SYSTEM_FILES
@@ -77,10 +78,15 @@ def _look(path, depth=0):
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         if _hidden(entry.name): found.hidden += 1
         elif not _is_text(entry.name): found.odd.append(os.fsencode(entry.name).decode('latin-1'))
-        elif entry.is_dir() and not (entry.is_symlink() and depth > 1): _add_folder(found, _look(entry.path, depth+1))
+        elif entry.is_dir() and not _goes_round(entry, depth): _add_folder(found, _look(entry.path, depth+1))
         elif entry.is_file(): found.files.append(Path(entry.path))
-        elif not entry.is_dir(): found.odd.append(entry.name)
+        elif not entry.is_dir() or depth <= 1: found.odd.append(entry.name)
     return found
+
+def _goes_round(entry, depth):
+    "Whether a link in a class folder, or one to a folder that it lies in, is not to be followed"
+    if not entry.is_symlink(): return False
+    return depth > 1 or Path(entry.path).resolve() in Path(entry.path).parent.resolve().joinpath('x').parents
 
 def _is_text(name):
     "Whether a name can be written down"
@@ -94,8 +100,9 @@ def _add_folder(found, folder):
     found.odd += folder.odd
 
 # %% ../../nbs/14_photos.sources.ipynb #310f73b2
-SPLIT_NAMES = {'train': 'train', 'training': 'train', 'valid': 'valid', 'val': 'valid', 'validation': 'valid', 'dev': 'valid',
-               'test': 'test', 'testing': 'test', 'eval': 'test', 'evaluation': 'test', 'holdout': 'test'}
+SPLIT_NAMES = {'train': 'train', 'training': 'train', 'trn': 'train', 'trainset': 'train',
+               'valid': 'valid', 'val': 'valid', 'validation': 'valid', 'dev': 'valid', 'valset': 'valid', 'validset': 'valid',
+               'test': 'test', 'testing': 'test', 'tst': 'test', 'eval': 'test', 'evaluation': 'test', 'holdout': 'test', 'testset': 'test'}
 _INSIDE = {'image', 'images', 'img', 'imgs', 'photo', 'photos', 'picture', 'pictures', 'pics', 'jpg', 'jpeg', 'png', 'data', 'raw', 'rgb'}
 _BESIDE = {'mask', 'masks', 'annotation', 'annotations', 'labels', 'segmentation'}   # What lies beside such photos
 _UNLABELLED = re.compile(r'(?i)(un.?label|extra|sample|predict|submission|image|img|photo|misc)')
@@ -165,11 +172,16 @@ def _name_left_out(folder, reading):
     names = listing([path.name for path in loose], 3)
     if loose: reading.said.append(f"{plural(len(loose), 'photo')} beside the class folders left out ({names})")
 
+def _branches(folder):
+    "Whether folders lie in it, or further down in one that is alone"
+    inside = _useful(folder)
+    return len(inside) > 1 or len(inside) == 1 and not _loose(folder) and _branches(inside[0])
+
 def _descend(folder, reading):
     "Down into a folder that is alone, such as the one an archive holds"
     while True:
         inside = _useful(folder)
-        if len(inside) != 1 or _loose(folder) or len(_useful(inside[0])) < 2: return folder
+        if len(inside) != 1 or _loose(folder) or not _branches(inside[0]): return folder
         _name_left_out(folder, reading)
         name = inside[0].name
         if split_name(name): reading.said.append(f'only {name}/ is there: photos to choose by and to test on are drawn from it')
@@ -220,8 +232,12 @@ def _read_parts(folders, names, reading):
     reading.said.append(f'each of {uppers} holds {classes}: these are the classes, and the upper folders parts of one set')
 
 def _read_classes(folders, reading):
-    "Each folder is a class"
-    for folder in folders: reading.take(folder, folder.name)
+    "Each folder is a class, but for one of photos that are said to have none"
+    names = {folder.name.lower() for folder in folders}
+    unlabelled = [folder for folder in folders if re.fullmatch(r'(?i)un-?label+ed', folder.name)]
+    if len(folders)-len(unlabelled) < 2 or any(re.fullmatch(r'label+ed', name) for name in names): unlabelled = []
+    reading.leave(unlabelled, 'without labels')
+    for folder in [folder for folder in folders if folder not in unlabelled]: reading.take(folder, folder.name)
 
 # %% ../../nbs/14_photos.sources.ipynb #c0598258
 def read_class_folders(
@@ -258,6 +274,8 @@ def _refuse_few(place, folders):
         formats = ', '.join(PHOTO_FORMATS)
         raise DataError(f'class folder {rest[0].path} holds no photos ({formats}){kinds}: put some in, or remove the folder')
     name = place.path.resolve().name
+    inside = [path.name for path in place.files if is_archive(path.name)]
+    if not folders and inside: raise DataError(f'{place.path} holds archives ({listing(inside, 3)}): unpack them, or name one of them')
     if not folders: raise DataError(f'{place.path} holds no class folders: put the photos of each class into a folder named for it, '
         f"such as {name}/cat and {name}/dog, or say where their names hold the label: '{name}/{{label}}_{{id}}.jpg'")
 
@@ -309,14 +327,19 @@ def _read_kaggle(folder):
 _MISSING = {'', '-1', 'nan', 'NaN', '<NA>', 'NaT'}
 
 def _as_text(value):
-    "A value of a table as a label"
+    "A value of a table as a label. ValueError for several"
+    if isinstance(value, (list, tuple, set)) or hasattr(value, 'tolist') and getattr(value, 'ndim', 0):
+        if len(value) != 1: raise ValueError(f'has {len(value)} labels: catdog tells classes apart that exclude each other')
+        [value] = value
     if isinstance(value, bytes): value = value.decode(errors='replace')
     if isinstance(value, float) and value.is_integer(): value = int(value)
     return '' if value is None or value is pd.NA else clean_label(value)
 
 def _labels_of(table, column, file):
     "The labels of a table. DataError where one is missing"
-    labels = table[column].astype(object).map(_as_text, na_action=None).astype(str)
+    try: labels = table[column].astype(object).map(_as_text, na_action=None).astype(str)
+    except ValueError as error: raise DataError(f'{file}: a photo {error}') from None
+    if len(labels) and labels.str.fullmatch(r'-?\d+\.0').all(): labels = labels.str.removesuffix('.0')   # whole numbers, as pandas writes them
     missing = labels.isin(_MISSING)
     if missing.any():
         first, value = table.path[missing].iloc[0], _as_text(table[column][missing].iloc[0])
@@ -325,19 +348,33 @@ def _labels_of(table, column, file):
     return labels
 
 # %% ../../nbs/14_photos.sources.ipynb #61b1addd
+_COLUMN_NAMES = {
+    'path': {'filename', 'file_name', 'filepath', 'file_path', 'file', 'image', 'image_path', 'image_name', 'image_file', 'img', 'img_path', 'photo'},
+    'label': {'class', 'category', 'target', 'class_name', 'label_name', 'labels', 'classname'}}
+
 def _columns_of(table, file):
-    "A list with its columns found whatever their capitals. DataError where path or label is missing"
-    known = {str(name).lower(): name for name in table.columns}
-    for column in ('path', 'label'):
+    "A list with its columns found whatever their capitals, and what was taken for path and label. DataError where one is missing"
+    known, said = {str(name).lower(): name for name in table.columns}, []
+    for column, others in _COLUMN_NAMES.items():
         if column in known: continue
-        near = difflib.get_close_matches(column, known, 1)
-        hint = f': rename {str(known[near[0]])!r}' if near else ''
-        raise DataError(f"{file} has no column {column!r}, but {', '.join(map(str, table.columns))}{hint}")
-    wanted = ('path', 'label', 'split', 'group', 'given')
-    return table.rename(columns={known[name]: name for name in wanted if name in known})
+        meant = [name for name in known if name.replace(' ', '_') in others]
+        if len(meant) != 1: raise DataError(_no_column(table, file, column, known))
+        said.append(f'{column} is read from {str(known[meant[0]])!r}')
+        known[column] = known.pop(meant[0])
+    wanted = ('path', 'label', 'split', 'group', 'given', 'is_valid')
+    return table.rename(columns={known[name]: name for name in wanted if name in known}), said
+
+def _no_column(table, file, column, known):
+    "What to say where a column is missing"
+    near = difflib.get_close_matches(column, known, 1)
+    hint = f'rename {str(known[near[0]])!r}' if near else "the first line names the columns, path and label among them"
+    there = listing([str(name)[:40] for name in table.columns], 8)
+    return f'{file} has no column {column!r}, but {there}: {hint}'
 
 def _splits_of(table, file):
     "The sides a list gives, '' where it gives none"
+    if 'split' not in table and 'is_valid' in table:      # as fastai has it
+        return table.is_valid.astype(str).str.strip().str.lower().isin(['true', '1', '1.0', 'yes']).map({True: 'valid', False: 'train'})
     if 'split' not in table: return pd.Series('', table.index)
     names = {**SPLIT_NAMES, 'unused': 'train', '': ''}
     given = table.split.astype(object).map(_as_text).str.lower()
@@ -346,8 +383,9 @@ def _splits_of(table, file):
     return given.map(names).fillna('')
 
 def _place(folder, text):
-    "Where a listed photo lies; a path of Windows is read as one too"
-    path = folder/str(text).strip()
+    "Where a listed photo lies; a path of Windows, of a browser or of a home folder is read as one too"
+    text = urllib.parse.unquote(str(text).strip().removeprefix('file://')) if str(text).strip().startswith('file://') else text
+    path = folder/Path(str(text).strip()).expanduser()
     return path if path.exists() or '\\' not in str(text) else folder/str(text).strip().replace('\\', '/')
 
 # %% ../../nbs/14_photos.sources.ipynb #08c0d6e9
@@ -357,16 +395,29 @@ def read_list(
     "Labels from a table. DataError where a column or a photo is missing."
     file = Path(file)
     try: table = read_table(file)
-    except Exception as error: raise DataError(f'{file} cannot be read as a table: {error}') from None
-    said = table.attrs.get('said', '')
-    table = _columns_of(table, file)
+    except Exception as error: raise DataError(f'{file} cannot be read as a table: {str(error).strip().splitlines()[0]}') from None
+    read = table.attrs.get('said', '')
+    said = [f'{file.name} was {read}'] if read else []
+    table, taken = _columns_of(table, file)
+    said += taken
+    _check_rows(table, file)
     label = _labels_of(table, 'given' if 'given' in table else 'label', file)
     paths = [_place(file.parent, text) for text in table.path]
     _check_places(paths, file)
     found = pd.DataFrame(dict(path=paths, label=label.tolist(), split=_splits_of(table, file).tolist()))
     if 'group' in table: found['belongs'] = table.group.astype(object).map(_as_text).replace(list(_MISSING), '').tolist()
-    found.attrs = dict(passed_over=0, said=[f'{file.name} was {said}'] if said else [])
+    again = found.assign(path=found.path.map(str)).duplicated()
+    if again.any(): said.append(f"{plural(again.sum(), 'row')} that repeat others left out")
+    found = found[~again].reset_index(drop=True)
+    found.attrs = dict(passed_over=0, said=said)
     return found
+
+def _check_rows(table, file):
+    "DataError where there is no row, or the paths are no text"
+    if not len(table): raise DataError(f'{file} lists no photo: a line for each follows the names of the columns')
+    odd = [value for value in table.path if not isinstance(value, (str, bytes, os.PathLike))]
+    what = f'column path holds {type(odd[0]).__name__}, not text' if odd else ''
+    if odd: raise DataError(f'{file}: {what}: write the photos into files, and name these')
 
 def _check_places(paths, file):
     "DataError where a listed photo is not there, or is a pipe or a device, which may never end"
@@ -375,7 +426,9 @@ def _check_places(paths, file):
     odd = [path for path in missing if path.exists() and not path.is_dir()]
     if odd: raise DataError(f'{file} lists what is no plain file ({len(odd):,}), {odd[0]} for one: take it out')
     rule = 'paths are relative to the folder of the list'
-    raise DataError(f'{file} lists {len(missing):,} files that are not there, {missing[0]} for one: {rule}')
+    first = str(missing[0]) if str(missing[0]).isprintable() else repr(str(missing[0]))
+    are = 'is' if len(missing) == 1 else 'are'
+    raise DataError(f"{file} lists {plural(len(missing), 'file')} that {are} not there, {first} for one: {rule}")
 
 # %% ../../nbs/14_photos.sources.ipynb #61bb402c
 def name_groups(
@@ -508,11 +561,10 @@ def _columns_of_part(part, name):
 def _write_part(part, split, folder, name, progress):
     "Write the photos of a split; a row of the list for each that has a label"
     import datasets
-    from tqdm import tqdm
     image, label = _columns_of_part(part, name)
     names, rows = part.features[label].names, []
     bare = part.cast_column(image, datasets.Image(decode=False))
-    for number, row in enumerate(tqdm(bare, desc=f'{name} {split}', unit='photos', leave=False, disable=not progress)):
+    for number, row in enumerate(progress_bar(bare, desc=f'{name} {split}', unit='photos', show=progress)):
         if row[label] is None or row[label] < 0: continue   # -1 stands for a label that is kept secret
         inner, picture = Path(safe_name(split) if split else '.')/safe_name(names[row[label]]), row[image]
         (folder/inner).mkdir(parents=True, exist_ok=True)
@@ -580,6 +632,7 @@ def _hide(error, plain, shown):
 # %% ../../nbs/14_photos.sources.ipynb #5bf57eb8
 SAMPLE_SIZE, SAMPLE_SEED = 800, 42
 SOURCES = ['sample', *PUBLISHED, 'kaggle']
+_TABLES = ('.csv', '.tsv', '.parquet')
 SCHEMES = ('s3://', 'gs://', 'gcs://', 'https://', 'http://', 'memory://')
 
 def find_source(
@@ -612,15 +665,32 @@ def find_photos(
     place = find_source(data, progress)
     if '{label}' in place.name: photos = read_by_pattern(place.parent, place.name)
     elif place.is_dir(): photos = _read_folder(place)
-    elif place.suffix.lower() in ('.csv', '.tsv', '.parquet') and place.is_file(): photos = read_list(place)
+    elif place.suffix.lower() in _TABLES and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
     _check_labels(photos, public_address(str(data)), least_classes)
     return name_groups(photos, group) if group else photos
 
 def _read_folder(folder):
-    "Names like Kaggle's, or else class folders"
+    "Names like Kaggle's, or else class folders, or else the one list that lies there"
     named = _read_kaggle(folder)
-    return read_class_folders(folder) if named is None else named
+    if named is not None: return named
+    try:
+        found = read_class_folders(folder)
+        if found.label.nunique() > 1: return found
+    except DataError as error: found = error
+    listed = _read_list_inside(folder)
+    if listed is not None: return listed
+    if isinstance(found, DataError): raise found
+    return found
+
+def _read_list_inside(folder):
+    "Photos by the only table in a folder; None where there is none, or it is no list of photos"
+    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _TABLES and not _hidden(path.name)]
+    if len(tables) != 1: return None
+    try: found = read_list(tables[0])
+    except DataError: return None
+    found.attrs['said'] = [f'labels are read from {tables[0].name}', *found.attrs['said']]
+    return found
 
 def _no_source(data, path):
     "What to say of a source that is not there"

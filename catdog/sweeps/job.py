@@ -8,10 +8,11 @@ __all__ = ['STATES', 'find_notebook', 'papermill_path', 'kernel_environment', 'p
            'last_line', 'serve_warm', 'WarmJob', 'warm_process', 'run_job']
 
 # %% ../../nbs/46_sweeps.job.ipynb #2053cb1b
-import hashlib, json, os, re, select, shlex, shutil, signal, socket, subprocess, sys, tempfile, time
+import atexit, hashlib, json, os, re, select, shlex, shutil, signal, socket, subprocess, sys, tempfile, time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -41,6 +42,25 @@ def papermill_path(
     "A path that papermill takes as it is."
     return str(path).replace('{', '{{').replace('}', '}}')
 
+# %% ../../nbs/46_sweeps.job.ipynb #302c73eb
+def _takes_files(folder):
+    "Whether a folder can be written to, and its disk is not full"
+    probe = folder/f'.catdog-{os.getpid()}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(1 << 16))
+    except OSError: return False
+    finally:
+        with suppress(OSError): probe.unlink(missing_ok=True)
+    return True
+
+@lru_cache
+def _places_elsewhere():
+    "Where Jupyter and IPython write instead, until this process ends"
+    folder = tempfile.mkdtemp(prefix='catdog-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return dict(IPYTHONDIR=folder, JUPYTER_RUNTIME_DIR=folder)
+
 # %% ../../nbs/46_sweeps.job.ipynb #81bff042
 def _is_this_python(program):
     "Whether a kernel that starts with this word runs in this Python"
@@ -48,17 +68,18 @@ def _is_this_python(program):
     return program in plain or os.path.realpath(program) == os.path.realpath(sys.executable) and Path(program).parent == Path(sys.executable).parent
 
 def kernel_environment()->dict[str, str]:    # To add to this process's; empty where nothing need be said
-    "Variables that make Jupyter's kernel `python3` one of this Python."
+    "Variables that make Jupyter's kernel `python3` one of this Python, and let it start where the home folder takes no files."
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    variables = {} if _takes_files(Path(os.environ.get('IPYTHONDIR') or Path.home()/'.ipython')) else _places_elsewhere()
     try: known = KernelSpecManager().get_kernel_spec('python3').argv
     except NoSuchKernel: known = []
-    if known and _is_this_python(known[0]): return {}
+    if known and _is_this_python(known[0]): return variables
     home = cache_folder()/'jupyter'/hashlib.sha256(sys.executable.encode()).hexdigest()[:12]
     folder = home/'kernels'/'python3'
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder/'kernel.json', json.dumps(get_kernel_dict()).encode())
-    return dict(JUPYTER_PATH=os.pathsep.join(filter(None, [str(home), os.environ.get('JUPYTER_PATH')])))
+    return {**variables, 'JUPYTER_PATH': os.pathsep.join(filter(None, [str(home), os.environ.get('JUPYTER_PATH')]))}
 
 # %% ../../nbs/46_sweeps.job.ipynb #7f56c982
 def papermill_command(

@@ -9,6 +9,7 @@ __all__ = ['AGAIN', 'WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'Timin
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
 import hashlib, json, os, re
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -315,13 +316,15 @@ def hold_run(
     key = str(run.folder.resolve())
     if key in _HELD: return
     path = cache_folder()/'locks'/hashlib.sha256(key.encode()).hexdigest()[:24]
-    path.parent.mkdir(exist_ok=True)
     lock, holder = FileLock(path), path.with_suffix('.pid')
-    try: lock.acquire(timeout=0)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock.acquire(timeout=0)
     except Timeout:
         say(f"another command{f' (process {holder.read_text()})' if holder.exists() else ''} is at work on {run.folder}: waiting for it")
         lock.acquire()
-    holder.write_text(str(os.getpid()))
+    except OSError: return       # a disk that is full or takes no locks: two commands may meet, one need not wait for ever
+    with suppress(OSError): holder.write_text(str(os.getpid()))
     _HELD[key] = lock
 
 def release_run(

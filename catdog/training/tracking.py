@@ -116,9 +116,12 @@ def finish_tracking(
         tested = (run.folder/'predictions.parquet').exists()
         if tested: tracked.log({'predictions': wandb.Table(dataframe=run.predictions.head(_MOST_ROWS))})
         about = dict(arch=record.config['arch'], classes=record.catalogue.classes, preprocessing=record.preprocessing)
-        artifact = wandb.Artifact(run.folder.name, 'model', metadata=about)
-        artifact.add_file(str(run.folder/'model.safetensors'))
-        tracked.log_artifact(artifact)
+        scores = {**record.metrics.model_dump(exclude_unset=True), **record.cost.model_dump(exclude_unset=True)}
+        artifact = wandb.Artifact(run.folder.name, 'model', metadata={**about, 'metrics': scores})
+        for name in ('model.safetensors', 'model.onnx'):
+            if (run.folder/name).is_file(): artifact.add_file(str(run.folder/name))
+        logged = tracked.log_artifact(artifact)
+        if registry := os.environ.get('CATDOG_WANDB_REGISTRY'): tracked.link_artifact(logged, registry)
         tracked.finish()
     except Exception as error: warnings.warn(f'W&B tracking could not finish: {error}; the run itself is complete')
 

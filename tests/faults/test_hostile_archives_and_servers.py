@@ -1,4 +1,5 @@
 "Archives that lead outside, links, floods and damage; servers that change, mistake the range, drip or never end."
+import base64
 import gzip
 import http.server
 import io
@@ -65,6 +66,57 @@ def test_a_tar_writes_nothing_outside(tmp_path, kind):
     assert victim.read_text() == 'untouched'
 
 
+NO_ARCHIVES = {  # Bytes of a file called a.zip, and what is said of it
+    'a web page': (b'<!DOCTYPE html>404', 'it is a web page'), 'nothing': (b'', 'it is empty'), 'RAR': (b'Rar!\x1a\x07\0', 'it is a RAR archive'),
+    'half': (b'PK\x03\x04'+bytes(600), 'cut short or damaged'), 'no file': (b'PK\x05\x06'+bytes(18), 'without a file in it')}
+
+
+@pytest.mark.parametrize('case', NO_ARCHIVES)
+def test_what_is_no_archive_is_said_in_a_line(tmp_path, case):
+    data, said = NO_ARCHIVES[case]
+    (tmp_path/'a.zip').write_bytes(data)
+    with pytest.raises(DataError, match=said) as error: unpack(tmp_path/'a.zip', tmp_path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+HEADERS = {  # Members that cost more than they hold
+    'a long name': (tarfile.GNUTYPE_LONGNAME, {}, 'holds a header of 2.1 MB'), 'a long link': (tarfile.GNUTYPE_LONGLINK, {}, 'holds a header of 2.1 MB'),
+    'extended': (tarfile.XHDTYPE, {}, 'holds a header of 2.1 MB'), 'for all': (tarfile.XGLTYPE, {}, 'holds a header of 2.1 MB'),
+    'sparse': (tarfile.GNUTYPE_SPARSE, {}, 'holds a sparse file'),
+    'sparse of 2005': (tarfile.REGTYPE, {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': 'x', 'GNU.sparse.realsize': '9'}, 'sparse'),
+    'sparse of 2004': (tarfile.REGTYPE, {'GNU.sparse.map': '0,1', 'GNU.sparse.size': '6000000000000'}, 'sparse')}
+
+
+@pytest.mark.parametrize('case', HEADERS)
+def test_a_tar_header_costs_no_memory(tmp_path, case):
+    kind, fields, said = HEADERS[case]
+    with tarfile.open(tmp_path/'a.tar.gz', 'w:gz', format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo('cat/1.jpg')
+        info.type, info.pax_headers, info.size = kind, fields, 2_100_000 if kind != tarfile.REGTYPE else 512
+        data = info.tobuf(tarfile.PAX_FORMAT)+bytes(info.size)
+        file.fileobj.write(data+bytes(-len(data) % 512))
+    refused(tmp_path/'a.tar.gz', tmp_path, said)
+
+
+def test_a_chain_of_headers_ends(tmp_path):
+    with tarfile.open(tmp_path/'a.tar.gz', 'w:gz') as file:
+        for _ in range(5_000):
+            info = tarfile.TarInfo('x')
+            info.type = tarfile.XGLTYPE
+            file.fileobj.write(info.tobuf(tarfile.USTAR_FORMAT))
+    refused(tmp_path/'a.tar.gz', tmp_path, 'no whole archive')
+
+
+def test_many_members_take_no_memory(tmp_path):
+    import tracemalloc
+    tar(tmp_path/'a.tar.gz', *[(f'cat/{i}.jpg', b'') for i in range(700)])
+    tracemalloc.start()
+    with making(tmp_path/'out') as folder: unpack(tmp_path/'a.tar.gz', folder)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(list((tmp_path/'out'/'cat').iterdir())) == 700 and most < 550_000
+
+
 @pytest.mark.parametrize('name', ['../victim', '/victim', 'C:/victim', '..\\victim', 'a/../../victim'])
 def test_a_zip_writes_nothing_outside(tmp_path, name):
     with zipfile.ZipFile(tmp_path/'a.zip', 'w') as file: file.writestr(name, 'x')
@@ -120,6 +172,7 @@ class Host(http.server.BaseHTTPRequestHandler):
         wrong = 500 if server.habit == 'another range' and start and len(server.asked) == 2 else 0
         self.send_response(206 if start else 200)
         self.send_header('ETag', etag)
+        server.told = self.headers.get('Authorization')
         if server.habit not in ('endless', 'drip'): self.send_header('Content-Length', str(len(data)-start))
         if start: self.send_header('Content-Range', f'bytes {start-wrong}-{len(data)-1}/{len(data)}')
         self.end_headers()
@@ -186,3 +239,12 @@ def test_a_silent_server_ends_after_a_stated_time(tmp_path, monkeypatch):
     with socket.create_server(('127.0.0.1', 0)) as silent:
         with pytest.raises(OSError, match='no answer within 1 seconds|timed out'):
             download(f'http://127.0.0.1:{silent.getsockname()[1]}/a.zip', tmp_path/'a.zip', progress=False, attempts=1)
+
+
+def test_a_user_of_an_address_is_told_to_the_server_alone(host, tmp_path):
+    host.habit = 'steady'
+    address = host.url.replace('://', '://me:pass%40word@')
+    download(address, tmp_path/'a.zip', progress=False)
+    assert host.told == 'Basic '+base64.b64encode(b'me:pass@word').decode() and (tmp_path/'a.zip').read_bytes() == host.old
+    with pytest.raises(OSError) as error: download(address.replace(str(host.server_port), '9'), tmp_path/'b.zip', progress=False, attempts=1)
+    assert 'pass' not in str(error.value) and 'secret' not in str(error.value)

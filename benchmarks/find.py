@@ -1,0 +1,130 @@
+"""Does `catdog find` answer rightly, and for how much less? Races over simulated networks of known truth, and over real ones.
+
+The networks are those of the honesty benchmark: every photo has a difficulty, a network meets it in its own way, a training again in
+its own, and a training shifts its network as a whole. Beside each stands its head on frozen features, whose errors fine-tuning
+multiplies by a number that differs from network to network and from cell to cell, well beyond what the race expects before it begins."""
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from catdog.comparison.statistics import difference_bound
+from catdog.finding.race import Evidence, pair_table, run_race, spent_seconds, whole_grid
+from honesty import SHARES
+
+FOLDS = 5
+LIFTS = dict(usual=(.5, .35), little=(.9, .2), much=(.2, .35), uneven=(.5, .8))     # errors tuned over errors of the head: middle, spread of its log
+
+
+@dataclass(frozen=True)
+class Cell:
+    "A setting that is simulated many times"
+    photos:int
+    networks:int
+    place:str                # 'spread', 'equal' or 'beyond'
+    order:str = 'shuffled'   # Whether dearer networks are better ('sorted'), or cost and accuracy have nothing to do with each other
+    lift:str = 'usual'       # One of `LIFTS`
+    shift:float = .1         # Of skill by another training, in the unit of the photos' difficulty
+    best:float = .995
+    worst:float = .96
+    delta:float = .01
+
+    def rng(self, run): return np.random.default_rng((run, self.photos, self.networks, *map(ord, self.place+self.order+self.lift)))
+
+
+def place_networks(cell, rng):
+    "True accuracies, the network that is cheapest to use first"
+    if cell.place == 'equal': return np.full(cell.networks, cell.best)
+    if cell.place == 'beyond': return np.r_[cell.best-cell.delta-.0005, np.full(cell.networks-1, cell.best)]
+    found = np.r_[cell.best, rng.uniform(cell.worst, cell.best, cell.networks-1)]
+    return np.sort(found) if cell.order == 'sorted' else rng.permutation(found)
+
+
+def draw_race(cell, run):
+    "All that could be known, in columns by network: answers of the trained networks and of the heads; and the true accuracies"
+    rng = cell.rng(run)
+    truth = place_networks(cell, rng)
+    names = [f'net{i:02}' for i in range(cell.networks)]
+    middle, spread = LIFTS[cell.lift]
+    of_heads = 1-np.minimum((1-truth)/(middle*np.exp(rng.normal(0, spread, cell.networks))), .5)
+    fold = rng.permutation(np.arange(cell.photos)%FOLDS)
+    photo, network = rng.normal(0, SHARES['photo']**.5, (cell.photos, 1)), rng.normal(0, SHARES['network']**.5, (cell.photos, cell.networks))
+    moved = rng.normal(0, cell.shift, (FOLDS, cell.networks))[fold]
+    def answers(skill): return (skill+photo+network+rng.normal(0, SHARES['seed']**.5, network.shape) > 0).astype(float)
+    tuned = pd.DataFrame(answers(norm.ppf(truth)*np.sqrt(1+cell.shift**2)+moved), columns=names)
+    heads = pd.DataFrame(answers(norm.ppf(of_heads)), columns=names)
+    seconds = pd.Series(np.geomspace(10, 200, cell.networks), names)
+    return Evidence(tuned*np.nan, heads, fold, np.arange(cell.photos), seconds), tuned, pd.Series(truth, names)
+
+
+def reveal(tuned):
+    "A training, as a race asks for it"
+    def train(evidence, name, number):
+        known = evidence.tuned.copy()
+        known.loc[evidence.fold == number, name] = tuned.loc[evidence.fold == number, name]
+        return replace(evidence, tuned=known)
+    return train
+
+
+def full_answer(evidence, tuned, delta, share=.05):
+    "What the whole grid says at one look: the cheapest that is good enough, all cheaper ones being worse; None where that is open"
+    pairs, names = pair_table(replace(evidence, tuned=tuned, kept={})), evidence.names
+    high, low = difference_bound(pairs, share), difference_bound(pairs, share/(len(names)-1), False)
+    high_turned, low_turned = difference_bound(pairs, share/(len(names)-1)), difference_bound(pairs, share, False)
+    most, least = {name: -1. for name in names}, {name: -1. for name in names}
+    for i, (first, second) in enumerate(zip(pairs['first'], pairs['second'])):
+        most[second], least[second] = max(most[second], high[i]), max(least[second], low[i])
+        most[first], least[first] = max(most[first], -low_turned[i]), max(least[first], -high_turned[i])
+    left = [name for name in names if least[name] <= delta]
+    return left[0] if left and most[left[0]] <= delta else None
+
+
+def race(cell, run):
+    "One race, held against the truth and the whole grid"
+    evidence, tuned, truth = draw_race(cell, run)
+    good = truth >= truth.max()-cell.delta
+    right = good.idxmax()
+    known, step, dropped = run_race(evidence, reveal(tuned), cell.delta)
+    decided, whole = step.answer is not None and not step.open, full_answer(evidence, tuned, cell.delta)
+    return dict(spent=spent_seconds(known)/whole_grid(known), decided=decided, wrong=decided and step.answer != right,
+        shown=step.answer is not None, shown_wrong=step.answer is not None and not good[step.answer],
+        full_decided=whole is not None, full_wrong=whole is not None and whole != right, dropped=len(dropped))
+
+
+def measure(cell, times):
+    "Means over many races of one cell, and the median of what was spent"
+    found = pd.DataFrame([race(cell, run) for run in range(times)])
+    return {**asdict(cell), 'times': times, **found.astype(float).mean().to_dict(), 'spent_median': float(found.spent.median()),
+        'spent_most': float(found.spent.max())}
+
+
+def grid():
+    "The cells that are measured"
+    shapes = [(2500, 7), (1000, 7), (2500, 12)]
+    cells = [Cell(*shape, place, order) for shape in shapes for place, order in
+        (('spread', 'shuffled'), ('spread', 'sorted'), ('equal', 'shuffled'), ('beyond', 'shuffled'))]
+    other = [Cell(2500, 7, 'spread', 'shuffled', lift) for lift in ('little', 'much', 'uneven')]
+    edges = [Cell(2500, 7, place, 'shuffled', lift) for place in ('equal', 'beyond') for lift in ('much', 'uneven')]
+    return [*cells, *other, *edges, Cell(2500, 7, 'spread', shift=.2), Cell(2500, 7, 'beyond', shift=.2)]
+
+
+def main():
+    from measure import machine
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write a machine-readable record')
+    parser.add_argument('--times', type=int, default=200, help='races a cell')
+    args = parser.parse_args()
+    start, rows = time.perf_counter(), []
+    for cell in grid():
+        rows.append(measure(cell, args.times))
+        print(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in rows[-1].items()}), flush=True)
+    record = dict(machine=machine(), times=args.times, seconds=time.perf_counter()-start, cells=rows)
+    if args.json: args.json.write_text(json.dumps({**(json.loads(args.json.read_text()) if args.json.exists() else {}), **record}, indent=1)+'\n')
+
+
+if __name__ == '__main__': main()

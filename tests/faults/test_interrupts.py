@@ -1,0 +1,69 @@
+"Ctrl-C, once or twice, ends every command with one line that says where it goes on."
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import BIN, TINY, options, take_interrupts
+
+pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='signals are POSIX')
+
+
+def lines_of(command, presses, begun, cwd, stdin=None):
+    "What a command says after Ctrl-C, and how it ends; its helpers are gone then"
+    process = subprocess.Popen([str(word) for word in command], stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, cwd=cwd, start_new_session=True, preexec_fn=take_interrupts)
+    deadline = time.monotonic()+120
+    while not begun(process) and process.poll() is None and time.monotonic() < deadline: time.sleep(.05)
+    assert process.poll() is None, process.stderr.read()[-2000:]
+    helpers = psutil.Process(process.pid).children(recursive=True)
+    for _ in range(presses):
+        for one in (process, *helpers):        # a terminal tells the whole group
+            try: one.send_signal(signal.SIGINT)
+            except (psutil.NoSuchProcess, ProcessLookupError): pass
+        time.sleep(.3)
+    _, said = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(helpers, timeout=20)
+    assert not alive, [one.cmdline() for one in alive]
+    return process.returncode, said
+
+
+def after(seconds):
+    "Some seconds after the start"
+    started = time.monotonic()
+    return lambda process: time.monotonic()-started > seconds
+
+
+def has_children(process):
+    return bool(psutil.Process(process.pid).children())
+
+
+@pytest.fixture(scope='module')
+def many(tmp_path_factory, pets):
+    "Photos enough to be at them for a while"
+    folder = tmp_path_factory.mktemp('many')
+    for label in ('cat', 'dog'):
+        (folder/label).mkdir()
+        for photo in (pets/label).glob('*.jpg'):
+            data = photo.read_bytes()
+            for i in range(150): (folder/label/f'{photo.stem}-{i}.jpg').write_bytes(data[:-2]+bytes([i, i//2])*8+data[-2:])
+    return folder
+
+
+@pytest.mark.parametrize('presses', [1, 2])
+@pytest.mark.parametrize('name', ['audit', 'predict', 'compare', 'train', 'sweep'])
+def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path):
+    tiny = {**TINY, 'epochs': 400, 'data': pets, 'runs': tmp_path/'runs'}
+    model = next(runs.glob('test_resnet*'))
+    commands = {
+        'audit': (['audit', many], has_children), 'compare': (['compare', runs, '--out', tmp_path/'report'], has_children),
+        'train': (['train', *options(tiny)], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
+        'sweep': (['sweep', *(f'{key}={value}' for key, value in tiny.items())], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
+        'predict': (['predict', model, '-'], after(3))}
+    words, begun = commands[name]
+    status, said = lines_of([BIN/'catdog', *words], presses, begun, tmp_path, subprocess.PIPE if name == 'predict' else None)
+    assert status == 130 and 'Traceback' not in said and 'Error' not in said, said
+    told = [line for line in said.splitlines() if 'interrupted' in line or 'ended at once' in line or 'the same command' in line]
+    assert len(told) == 1 and ('same command' in told[0]), said
