@@ -229,7 +229,8 @@ def _drop(table, keep, left_out, reason):
     return table[keep]
 
 # %% ../../nbs/51_comparison.gather.ipynb #ede64710
-_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
 _OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
 
 def _network(row):
