@@ -194,10 +194,10 @@ def photos_to_decide(
     delta:float,             # In accuracy
     power:float=.8           # Chance that it is shown
 )->float:                    # Test photos; infinite where the seeds alone leave it open
-    "How many test photos it takes to show of a setup that it is good enough, if it is as good as the best."
+    "How many test photos it takes to show of a setup that it is good enough, if it is no further behind than it is known to be."
     pair = comparison.pair(judged.rival, judged.name)
     reach = stats.norm.isf(.05)+stats.norm.ppf(power)
-    left = (delta/reach)**2-(0. if comparison.tested.same_photos else pair['of_runs'])
+    left = max(0., delta-judged.low)**2/reach**2-(0. if comparison.tested.same_photos else pair['of_runs'])
     of_photos = max(0., pair['standard_error']**2-pair['of_runs'])*pair['groups']
     return max(pair['groups']+1, math.ceil(of_photos/left)) if left > 0 else math.inf
 
@@ -209,8 +209,9 @@ def _open_sentence(ask, still_open):
     if not ask.delta: settle = 'No number of test photos shows that two are exactly equal'
     elif not math.isfinite(needed): settle = 'More seeds would have to settle it, more test photos would not'
     else:
+        near = f'{in_points(row.low)} behind' if row.low > 0 else 'as good as the best'
         takes = f'about {needed:,.0f} test photos show it in four of five tests'
-        settle = f'If it is as good as the best, {takes}; if it is a little worse, more'
+        settle = f'If it is {near}, {takes}; if it is a little worse, more'
     others = f" ({plural(len(still_open)-1, 'other')} cheaper too)" if len(still_open) > 1 else ''
     where = f'it may be as good as the best, or up to {in_points(row.high)} behind it'
     if row.low > 0: where = f'it lies between {points(row.low)} and {in_points(row.high)} behind the best'
@@ -272,8 +273,8 @@ def _anew(ask, answer):
     return bool(behind_best(ask.comparison, ask.delta, answer.share, anew=True).high[answer.chosen] <= ask.delta)
 
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
-_ANEW = {True: 'That it is good enough holds for networks trained anew with other seeds, too.',
-    False: 'That it is good enough is said of the networks trained here; for networks trained anew their seeds leave it open.'}
+_ANEW = {True: 'That {} is good enough holds for networks trained anew with other seeds, too.',
+    False: 'That {} is good enough is said of the networks trained here; for networks trained anew their seeds leave it open.'}
 
 def _note(ask):
     "What `delta` means here, before the answer; empty where it was given and can be shown"
@@ -309,6 +310,6 @@ def choose(
     torch_only = 'Latency and size are those of the torch model: not every run has an exported artefact that was measured.'
     marks = [*comparison.marks, *([] if exported(comparison.rows) else [torch_only])]
     candidates = [_candidate(ask, name) for name in ask.table.index]
-    sentences = [*answer.sentences, *([told] if told else [])]
+    sentences = [*answer.sentences, *([told.format(answer.chosen)] if told else [])]
     return Choice(answer.chosen, answer.decided, sentences, by, ask.delta, candidates, marks,
         answer.share is not None, anew, _note(ask), ask.smallest)

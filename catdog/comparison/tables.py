@@ -73,7 +73,7 @@ def _photos_to_distinguish(pair, pairs):
     if math.isinf(needed): return 'takes more seeds, not more test photos'
     if needed >= 1e7: return 'takes more than ten million test photos'
     level = f', at 5% for all {pairs} pairs together' if pairs > 1 else ''
-    return f'takes at least about {needed:,.0f} test photos (with a power of 80%{level})'
+    return f'takes at least about {needed:,.0f} test photos (four of five tests then find the difference{level})'
 
 def _rivals_sentence(comparison):
     "What the best cannot be distinguished from"
@@ -82,7 +82,7 @@ def _rivals_sentence(comparison):
     start = f'These data cannot distinguish it from {listing(rivals, 8)}'
     if not nearest['difference']: return f'{start}; {rivals[0]} did exactly as well here.'
     away = f"{points(abs(nearest['difference']))} points away here"
-    return f'{start}; to distinguish it from {rivals[0]}, {away}, {_photos_to_distinguish(nearest, len(comparison.pairs))}.'
+    return f'{start}; distinguishing it from {rivals[0]}, {away}, {_photos_to_distinguish(nearest, len(comparison.pairs))}.'
 
 def answer(
     comparison:Comparison,
