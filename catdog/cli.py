@@ -393,7 +393,7 @@ def choose(
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
     if as_json: typer.echo(json.dumps({**choice.to_dict(), 'left_out': comparison.left_out}, indent=1))
     else: _say_choice(choice)
-    if choice.chosen is None or not choice.decided: raise typer.Exit(4 if choice.chosen is None else 3)
+    if choice.chosen is None or not choice.decided: raise typer.Exit(4 if choice.decided else 3)
 
 # %% ../nbs/67_cli.ipynb #353797d7
 def _choice_columns(table, by):

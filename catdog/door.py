@@ -290,9 +290,10 @@ def choose(
 ):    # Choice
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog.comparison.choose import Choice, choose as pick
+    from catdog.comparison.tables import guessing
     Choice._repr_markdown_ = describe_choice
     if isinstance(comparison, (str, Path)): comparison = compare(comparison)
-    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by)
+    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, beat_guessing=guessing(comparison).beaten_by)
 
 # %% ../nbs/66_door.ipynb #95deca6c
 class Predictions(list):

@@ -7,7 +7,7 @@ __all__ = ['COSTS', 'Question', 'costs', 'behind_best', 'smallest_delta', 'Choic
 
 # %% ../../nbs/53_comparison.choose.ipynb #e3114868
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -280,12 +280,18 @@ def _candidate(ask, name):
     numbers['accuracy'] = float(ask.comparison.rows.accuracy[name])
     return dict(setup=name, verdict=row.verdict, **numbers, within_budget=not over, over=over, **spent)
 
+def _not_recommended(choice):
+    "A choice that is taken back, as what was chosen may have learned nothing"
+    first = f'No setup is recommended: {choice.chosen} is not shown to do better than always guessing the commonest class.'
+    return replace(choice, chosen=None, decided=False, sentences=[first, 'More training photos, more epochs or pretrained weights may help.'])
+
 def choose(
     comparison:Comparison,
     max_ms:float|None=None,      # Most milliseconds from JPEG bytes to a label
     max_mb:float|None=None,      # Most MiB of the artefact's file
     delta:float|None=None,       # Points (hundredths) of the score that may be given up; None takes the smallest that can be shown
-    by:str='latency'             # What is to be cheap, one of `COSTS`
+    by:str='latency',            # What is to be cheap, one of `COSTS`
+    beat_guessing:frozenset|None=None    # Setups shown to do better than guessing, as `guessing` finds them; None asks nothing
 )->Choice:
     "The cheapest setup that is not worse than any other by more than `delta`. ConfigError for limits that make no sense."
     ask = _ask(comparison, Question(max_ms, max_mb, delta, by))
@@ -296,5 +302,7 @@ def choose(
     marks = [*comparison.marks, *([] if exported(comparison.rows) else [torch_only])]
     candidates = [_candidate(ask, name) for name in ask.table.index]
     sentences = [*answer.sentences, *([told] if told else [])]
-    return Choice(answer.chosen, answer.decided, sentences, by, ask.delta, candidates, marks,
+    choice = Choice(answer.chosen, answer.decided, sentences, by, ask.delta, candidates, marks,
         answer.share is not None, anew, _note(ask), ask.smallest)
+    learned = beat_guessing is None or choice.chosen is None or choice.chosen in beat_guessing
+    return choice if learned else _not_recommended(choice)

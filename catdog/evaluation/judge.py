@@ -74,8 +74,9 @@ def _copy_reasons(catalogue):
 
 def _doubt_reason(row, backbones):
     "Why a label is doubted"
-    if row.doubt == 'suspect': return f"{listing(backbones) if len(backbones) < 4 else f'all {len(backbones)} backbones'} doubted its label"
-    return f'label quality {row.quality:.3f}, where 0 is worst'
+    if row.doubt != 'suspect': return f'label quality {row.quality:.3f}, where 0 is worst'
+    who = listing(backbones) if len(backbones) < 4 else f'all {len(backbones)} backbones'
+    return f"{who} {'doubts' if len(backbones) == 1 else 'doubt'} its label"
 
 # %% ../../nbs/44a_evaluation.judge.ipynb #80525e1d
 def _rank(catalogue, predictions):
@@ -328,6 +329,7 @@ def open_review(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try: listening.bind(('127.0.0.1', port))
     except OSError as error: raise ConfigError(f'port {port} cannot be used ({error.strerror}): name another one, or 0 for any') from None
+    listening.listen(128)        # who is quick to open the page waits a moment
     config = uvicorn.Config(make_app(desk, token, title), log_level='error', timeout_graceful_shutdown=3)
     return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening)
 
