@@ -259,6 +259,12 @@ def _anew(ask, answer):
     if answer.share is None or len(rows) < 2 or rows.runs.min() < 2: return None
     return bool(behind_best(ask.comparison, ask.delta, answer.share, anew=True).high[answer.chosen] <= ask.delta)
 
+# %% ../../nbs/53_comparison.choose.ipynb #ba6171fb
+def _not_recommended(choice):
+    "A choice that is taken back, as what was chosen may have learned nothing"
+    first = f'No setup is recommended: {choice.chosen} is not shown to do better than always guessing the commonest class.'
+    return replace(choice, chosen=None, decided=False, sentences=[first, 'More training photos, more epochs or pretrained weights may help.'])
+
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
 _ANEW = {True: 'This holds for networks trained anew with other seeds, too.',
     False: 'This is said of the networks trained here; whether it holds for networks trained anew, their seeds leave open.'}
@@ -279,11 +285,6 @@ def _candidate(ask, name):
     spent = {c: None if pd.isna(ask.table[c][name]) else float(ask.table[c][name]) for c in COSTS}
     numbers['accuracy'] = float(ask.comparison.rows.accuracy[name])
     return dict(setup=name, verdict=row.verdict, **numbers, within_budget=not over, over=over, **spent)
-
-def _not_recommended(choice):
-    "A choice that is taken back, as what was chosen may have learned nothing"
-    first = f'No setup is recommended: {choice.chosen} is not shown to do better than always guessing the commonest class.'
-    return replace(choice, chosen=None, decided=False, sentences=[first, 'More training photos, more epochs or pretrained weights may help.'])
 
 def choose(
     comparison:Comparison,
