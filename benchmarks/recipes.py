@@ -134,20 +134,24 @@ def watching(job, dls, averages):
 
         def after_epoch(self):
             start = time.perf_counter()
-            self.curve.append(both(self.model, dls))
+            self.curve.append({**both(self.model, dls), **(dict(half=self.averaged(.5)) if averages else {})})
             self.spent += time.perf_counter()-start
+
+        def averaged(self, share):
+            "What the average with the weights of the start is worth; the weights are as before afterwards"
+            now = {name: value.clone() for name, value in self.model.state_dict().items()}
+            average_with(self.model, self.start, share)
+            found = both(self.model, dls)
+            self.model.load_state_dict(now)
+            return found
 
         def after_fit(self):
             if not averages: return
-            start, last = time.perf_counter(), {name: value.clone() for name, value in self.model.state_dict().items()}
+            start = time.perf_counter()
             self.others['ema'] = both(self.ema.module, dls)
             larger = replace(dls.train.shape, size=32*round(LARGER*job.size/32))
             self.others['larger pictures'] = both(self.model, make_loaders(job.catalogue, larger, 32, 'none', device=job.device))
-            for share in SHARES:
-                self.model.load_state_dict(last)
-                average_with(self.model, self.start, share)
-                self.others[f'average {share}'] = both(self.model, dls)
-            self.model.load_state_dict(last)
+            self.others.update({f'average {share}': self.averaged(share) for share in SHARES})
             self.spent += time.perf_counter()-start
     return Watch()
 
@@ -251,15 +255,15 @@ def tuned(epochs, lr, **settings):
 STRONG = dict(augmentation='strong', mixup=.2)
 WAYS = {
     'solved head': partial(catdog, recipe='frozen'),
-    'catdog': catdog,
     'tuned 10 at 1e-3': tuned(10, 1e-3),
     'fastai fine_tune(4)': partial(fastai, epochs=4),
+    'tuned 5 at 1e-3': tuned(5, 1e-3),
+    'tuned 20 at 1e-3': tuned(20, 1e-3),
+    'catdog': catdog,
+    'tuned 10 at 3e-4': tuned(10, 3e-4),
     'logistic regression': logistic_regression,
     'timm, 10 epochs': timm_loop,
     'tuned 20 at 1e-3, strong': tuned(20, 1e-3, **STRONG),
-    'tuned 10 at 3e-4': tuned(10, 3e-4),
-    'tuned 20 at 1e-3': tuned(20, 1e-3),
-    'tuned 5 at 1e-3': tuned(5, 1e-3),
     'tuned 10 at 3e-3': tuned(10, 3e-3),
     'fastai fine_tune(10)': partial(fastai, epochs=10),
     'fastai fine_tune(1)': partial(fastai, epochs=1),
@@ -353,7 +357,7 @@ def main():
         shared=(str(ROOT.parent/'shared'), 'folder with data/SET and weights/NETWORK.safetensors'),
         minutes=(1e6, 'after which no trial is begun'), out=(str(RECORD), 'lines of finished trials, which are not repeated'))
     if args.quick: vars(args).update(QUICK)
-    args.out = Path(args.out)
+    args.out, args.shared = Path(args.out), str(Path(args.shared).resolve())
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
         os.environ.update({'CATDOG_CACHE': folder+'/cache', 'PYTHONWARNINGS': 'ignore', 'HF_HUB_OFFLINE': '1'})

@@ -7,7 +7,7 @@ __all__ = ['AGREEMENT', 'ONNX_FROM', 'PIECE', 'HEAD_CS', 'onnx_features', 'compu
            'held_out_probabilities', 'held_out_logits', 'head_temperature', 'photo_features', 'judge_features']
 
 # %% ../../nbs/23_models.features.ipynb #1146967d
-import copy, hashlib, io, logging, os, tempfile, time, warnings
+import hashlib, io, logging, os, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..machine import progress_bar, usable_cores
 from ..device import autocast
 from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
-from .backbone import backbone_hash, build_model, pooled_features
+from .backbone import backbone_hash, build_model, fix_padding, pooled_features
 
 # %% ../../nbs/23_models.features.ipynb #40ddf124
 class _Pooled(nn.Module):
@@ -39,7 +39,7 @@ class _Pooled(nn.Module):
 
 def _export_features(model, images):
     "A network up to its last layer as ONNX, exported by torch without its chatter"
-    network = _Pooled(copy.deepcopy(model).float().to(memory_format=torch.contiguous_format)).eval()
+    network = _Pooled(fix_padding(model, images.shape[-1]).float().to(memory_format=torch.contiguous_format)).eval()
     onnx, level = io.BytesIO(), logging.root.manager.disable
     batches = dict(images={0: 'n'}, features={0: 'n'})
     try:
