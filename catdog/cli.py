@@ -736,7 +736,7 @@ def doctor(
 @app.command(context_settings={'ignore_unknown_options': True})
 def lab(
     words:Annotated[Optional[list[str]], typer.Argument(metavar='[FOLDER] [OPTIONS OF JUPYTERLAB]...', show_default=False,
-        help='Folder for your copies of the notebooks [notebooks], those that are there stay as they are; then such as --no-browser.')]=None,
+        help='Folder for your copies of the notebooks [notebooks]; those that are there stay. Then such as --no-browser.')]=None,
 ):
     "Open the notebooks in JupyterLab, as copies of your own; paths in them start from the current folder."
     import subprocess

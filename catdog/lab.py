@@ -19,7 +19,9 @@ NOTEBOOKS = ('find', 'train', 'explore', 'compare')
 
 def _code_of(file):
     "The code of a notebook, without outputs; None where it cannot be read"
-    try: return [''.join(cell['source']) for cell in json.loads(Path(file).read_text(encoding='utf-8'))['cells'] if cell['cell_type'] == 'code']
+    try:
+        cells = json.loads(Path(file).read_text(encoding='utf-8'))['cells']
+        return [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
     except (ValueError, KeyError, TypeError, OSError): return None
 
 def shipped_notebooks()->list[Path]:

@@ -275,7 +275,8 @@ def _anew(ask, answer):
 def _not_recommended(choice):
     "A choice that is taken back, as what was chosen may have learned nothing"
     first = f'No setup is recommended: {choice.chosen} is not shown to do better than always guessing the commonest class.'
-    return replace(choice, chosen=None, decided=False, sentences=[first, 'More training photos, more epochs or pretrained weights may help.'])
+    help_with = 'More training photos, more epochs or pretrained weights may help.'
+    return replace(choice, chosen=None, decided=False, sentences=[first, help_with])
 
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
 _ANEW = {True: 'That it is good enough holds for networks trained anew with other seeds, too.',
