@@ -238,7 +238,7 @@ _GROUPS = {
     'What is trained on which photos': 'arch data review train_photos weights mean std recipe image_size',
     'Steps': 'epochs batch_size accumulate optimizer lr weight_decay schedule warm_up first_image_size patience keep balance',
     'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers',
-    'Against overfitting': 'augmentation mixup cutmix erasing label_smoothing clip ema tta',
+    'Against overfitting': 'augmentation flips least_crop mixup cutmix erasing label_smoothing clip ema tta',
     'Splits and seeds': 'valid_fraction test_fraction split_seed folds fold group near_copies seed',
     'This machine': 'device precision deterministic compile processes checkpoint_minutes',
     'Where it is kept': 'runs rerun wandb',
