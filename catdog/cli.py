@@ -444,7 +444,7 @@ def choose(
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
     if as_json: typer.echo(json.dumps({**choice.to_dict(), 'left_out': comparison.left_out}, indent=1))
     else: _say_choice(choice)
-    if choice.chosen is None or not choice.decided: raise typer.Exit(4 if choice.chosen is None else 3)
+    if choice.chosen is None or not choice.decided: raise typer.Exit(4 if choice.decided else 3)
 
 # %% ../nbs/69_cli.ipynb #353797d7
 def _choice_columns(table, by):
@@ -736,7 +736,7 @@ def doctor(
 @app.command(context_settings={'ignore_unknown_options': True})
 def lab(
     words:Annotated[Optional[list[str]], typer.Argument(metavar='[FOLDER] [OPTIONS OF JUPYTERLAB]...', show_default=False,
-        help='Folder for your copies of the notebooks [notebooks], those that are there stay as they are; then such as --no-browser.')]=None,
+        help='Folder for your copies of the notebooks [notebooks]; those that are there stay. Then such as --no-browser.')]=None,
 ):
     "Open the notebooks in JupyterLab, as copies of your own; paths in them start from the current folder."
     import subprocess

@@ -292,9 +292,11 @@ def choose(
 ):    # Choice
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog.comparison.choose import Choice, choose as pick
+    from catdog.comparison.tables import guessing
     Choice._repr_markdown_ = describe_choice
     if isinstance(comparison, (str, Path)): comparison = compare(comparison)
-    return pick(comparison, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, on=on, max_gpu_mb=max_gpu_mb)
+    limits = dict(max_ms=max_ms, max_mb=max_mb, delta=delta, by=by, on=on, max_gpu_mb=max_gpu_mb)
+    return pick(comparison, **limits, beat_guessing=guessing(comparison).beaten_by)
 
 # %% ../nbs/68_door.ipynb #d51c9ebf
 def find(

@@ -97,27 +97,33 @@ def test_verdicts_survive_a_kill_and_refuse_strangers(served, faulty, tmp_path):
     assert applied.returncode == 0, applied.stderr
 
 
+def says(page, text):
+    "Wait until the page says something"
+    page.locator('#said', has_text=text).wait_for(timeout=15000)
+
+
 def test_two_tabs_keys_and_undo_in_a_browser(served, faulty, page, tmp_path):
     file, alarms = tmp_path/'review.csv', []
     page.on('dialog', lambda dialog: (alarms.append(dialog.message), dialog.dismiss()))
-    page.on('console', lambda said: alarms.append(said.text) if said.type == 'error' and '409' not in said.text else None)
+    page.on('pageerror', lambda error: alarms.append(str(error)))
+    page.on('console', lambda said: alarms.append(said.text) if 'Content Security Policy' in said.text else None)
     page.goto(served.address)
     assert page.inner_text('#given') == 'labelled cat and dog' and page.is_disabled('#keep')
     page.keyboard.press('1')
-    page.wait_for_function("document.getElementById('said').textContent.includes('relabelled as cat')")
+    says(page, 'relabelled as cat')
     first = hash_file(faulty/'cat'/'cat.0.jpg')
     assert decided(file) == {first: ('relabel', 'cat')}
 
-    other = page.context.new_page()
+    other = page.context.browser.new_page()
     other.goto(served.address)
     second = other.evaluate('desk.photos[1].sha256')
     other.keyboard.press('d')
-    other.wait_for_function("document.getElementById('said').textContent.includes('drop')")
+    says(other, 'drop')
     page.evaluate('document.getElementById("keep").click()')     # it has not seen the other's verdict
-    page.wait_for_function("document.getElementById('said').textContent.includes('another page')")
+    says(page, 'another page')
     assert decided(file)[second] == ('drop', '')
     page.keyboard.press('u')
-    page.wait_for_function("document.getElementById('said').textContent === 'Taken back.'")
+    says(page, 'Taken back.')
     assert decided(file) == {first: ('relabel', 'cat')}
 
     names = page.evaluate('desk.photos.map(photo => photo.name)')
@@ -128,12 +134,12 @@ def test_two_tabs_keys_and_undo_in_a_browser(served, faulty, page, tmp_path):
             page.set_viewport_size(dict(width=width, height=900))
             page.emulate_media(color_scheme=scheme)
             assert page.evaluate('document.documentElement.scrollWidth') <= width
-            page.wait_for_function("document.getElementById('picture').naturalWidth > 0")
+            page.locator('#picture').evaluate('image => image.decode()')
             page.screenshot(path=Path(os.environ.get('CATDOG_SCREENSHOTS', tmp_path))/f'review-{width}-{scheme}.png')
     assert not alarms
     served.stop()
     page.keyboard.press('d')
-    page.wait_for_function("document.getElementById('said').textContent.startsWith('Not saved')")
+    says(page, 'Not saved')
 
 
 def test_a_page_without_a_server_hands_the_file_out(faulty, page, tmp_path):

@@ -7,7 +7,7 @@ __all__ = ['COSTS', 'Question', 'costs', 'behind_best', 'smallest_delta', 'Choic
 
 # %% ../../nbs/53_comparison.choose.ipynb #e3114868
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -272,6 +272,13 @@ def _anew(ask, answer):
     if answer.share is None or len(rows) < 2 or rows.runs.min() < 2: return None
     return bool(behind_best(ask.comparison, ask.delta, answer.share, anew=True).high[answer.chosen] <= ask.delta)
 
+# %% ../../nbs/53_comparison.choose.ipynb #ba6171fb
+def _not_recommended(choice):
+    "A choice that is taken back, as what was chosen may have learned nothing"
+    first = f'No setup is recommended: {choice.chosen} is not shown to do better than always guessing the commonest class.'
+    help_with = 'More training photos, more epochs or pretrained weights may help.'
+    return replace(choice, chosen=None, decided=False, sentences=[first, help_with])
+
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
 _ANEW = {True: 'That {} is good enough holds for networks trained anew with other seeds, too.',
     False: 'That {} is good enough is said of the networks trained here; for networks trained anew their seeds leave it open.'}
@@ -300,7 +307,8 @@ def choose(
     delta:float|None=None,       # Points (hundredths) of the score that may be given up; None takes the smallest that can be shown
     by:str='latency',            # What is to be cheap, one of `COSTS`
     on:str='cpu',                # Where it will run: 'cpu' or 'gpu'
-    max_gpu_mb:float|None=None   # Most MiB of the card's memory
+    max_gpu_mb:float|None=None,  # Most MiB of the card's memory
+    beat_guessing:frozenset|None=None    # Setups shown to do better than guessing, as `guessing` finds them; None asks nothing
 )->Choice:
     "The cheapest setup that is not worse than any other by more than `delta`. ConfigError for limits that make no sense."
     ask = _ask(comparison, Question(max_ms, max_mb, delta, by, on, max_gpu_mb))
@@ -311,5 +319,7 @@ def choose(
     marks = [*comparison.marks, *([] if exported(comparison.rows) else [torch_only])]
     candidates = [_candidate(ask, name) for name in ask.table.index]
     sentences = [*answer.sentences, *([told.format(answer.chosen)] if told else [])]
-    return Choice(answer.chosen, answer.decided, sentences, by, ask.delta, candidates, marks,
+    choice = Choice(answer.chosen, answer.decided, sentences, by, ask.delta, candidates, marks,
         answer.share is not None, anew, _note(ask), ask.smallest)
+    learned = beat_guessing is None or choice.chosen is None or choice.chosen in beat_guessing
+    return choice if learned else _not_recommended(choice)

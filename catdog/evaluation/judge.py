@@ -74,8 +74,9 @@ def _copy_reasons(catalogue):
 
 def _doubt_reason(row, backbones):
     "Why a label is doubted"
-    if row.doubt == 'suspect': return f"{listing(backbones) if len(backbones) < 4 else f'all {len(backbones)} backbones'} doubted its label"
-    return f'label quality {row.quality:.3f}, where 0 is worst'
+    if row.doubt != 'suspect': return f'label quality {row.quality:.3f}, where 0 is worst'
+    who = listing(backbones) if len(backbones) < 4 else f'all {len(backbones)} backbones'
+    return f"{who} {'doubts' if len(backbones) == 1 else 'doubt'} its label"
 
 # %% ../../nbs/44a_evaluation.judge.ipynb #80525e1d
 def _rank(catalogue, predictions):
@@ -95,8 +96,10 @@ def find_doubts(
     "The photos whose labels a person should judge."
     ranked, conflicts, (clash, leak) = _rank(catalogue, predictions), find_conflicts(catalogue), _copy_reasons(catalogue)
     opinions, paths = gather_opinions({**predictions, **(also or {})}), catalogue.drop_duplicates('sha256').set_index('sha256').path
-    found = [Doubt(paths[row.sha256], row.sha256, row.label, opinions.get(row.sha256, ()), f'the same file is labelled {row.label}', 1., True)
-        for row in conflicts.itertuples()]
+    found = []
+    for row in conflicts.itertuples():
+        about = (opinions.get(row.sha256, ()), f'the same file is labelled {row.label}')
+        found.append(Doubt(paths[row.sha256], row.sha256, row.label, *about, doubt=1., two_labels=True))
     rest = ranked[~ranked.sha256.isin(conflicts.sha256)]
     rest = rest.iloc[(~rest.sha256.isin(clash)).to_numpy().argsort(kind='stable')]
     for row in rest.itertuples():
@@ -160,7 +163,8 @@ class Desk:
         check_verdict(self.doubts[sha256], verdict, label, self.classes)
         with hold_verdicts(self.file):
             before = self.standing(sha256)
-            if expected is not None and tuple(expected) != before: raise ChangedError('another page has judged this photo meanwhile: look again')
+            changed = expected is not None and tuple(expected) != before
+            if changed: raise ChangedError('another page has judged this photo meanwhile: look again')
             self._write(sha256, verdict, label)
             self.history.append((sha256, before, (verdict, label if verdict == 'relabel' else '')))
 
@@ -203,7 +207,8 @@ def _page(desk, title, served, pictures=None):
     state = describe_verdicts(desk)
     photos = [_photo_values(doubt, state['photos'], (pictures or {}).get(name, '')) for name, doubt in desk.doubts.items()]
     page = hashlib.sha256(''.join(desk.doubts).encode()).hexdigest()[:16]
-    values = dict(photos=photos, classes=desk.classes, runs=state['runs'], undo=state['undo'], file=desk.file.name, served=served, page=page)
+    values = dict(photos=photos, classes=desk.classes, runs=state['runs'], undo=state['undo'])
+    values.update(file=desk.file.name, served=served, page=page)
     return render_page('review.html.j2', title=title, served=served, desk=values)
 
 # %% ../../nbs/44a_evaluation.judge.ipynb #b9bf8a64
@@ -220,8 +225,8 @@ def refuse_strangers(
     host, origin = headers.get('host', ''), headers.get('origin')
     if urlsplit(f'//{host}').hostname not in _LOOPBACK: return 'this page is for this machine alone'
     if origin is not None and origin != f'http://{host}': return 'another site may not ask here'
-    if not secrets.compare_digest(given.encode(), token.encode()): return 'the token is missing or of an earlier start: open the address that was printed'
-    return ''
+    if secrets.compare_digest(given.encode(), token.encode()): return ''
+    return 'the token is missing or of an earlier start: open the address that was printed'
 
 def _picture(path, side):
     "A photo as JPEG, no larger than asked for"
@@ -328,6 +333,7 @@ def open_review(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try: listening.bind(('127.0.0.1', port))
     except OSError as error: raise ConfigError(f'port {port} cannot be used ({error.strerror}): name another one, or 0 for any') from None
+    listening.listen(128)        # who is quick to open the page waits a moment
     config = uvicorn.Config(make_app(desk, token, title), log_level='error', timeout_graceful_shutdown=3)
     return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening)
 

@@ -141,7 +141,7 @@ function thumbnail(photo, place) {
 
 function classButton(label, number) {
   const button = made('button');
-  button.append(made('kbd', number+1), document.createTextNode(' '+label));
+  button.append(made('kbd', number+1), document.createTextNode(' relabel as '+label));
   button.dataset.label = label;
   button.onclick = () => relabel(label);
   return button;
