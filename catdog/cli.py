@@ -36,6 +36,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 # %% ../nbs/69_cli.ipynb #f142931b
 def _say(text): typer.echo(terminal_text(str(text)), err=True)
 
+# %% ../nbs/69_cli.ipynb #513275ce
 _AGAIN = 'what was made before is kept, and the same command begins again'
 
 def _interrupted(text):
@@ -237,7 +238,7 @@ _GROUPS = {
     'What is trained on which photos': 'arch data review train_photos weights mean std recipe image_size',
     'Steps': 'epochs batch_size accumulate optimizer lr weight_decay schedule warm_up first_image_size patience keep balance',
     'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers',
-    'Against overfitting': 'augmentation mixup cutmix erasing label_smoothing clip ema tta',
+    'Against overfitting': 'augmentation flips least_crop mixup cutmix erasing label_smoothing clip ema tta',
     'Splits and seeds': 'valid_fraction test_fraction split_seed folds fold group near_copies seed',
     'This machine': 'device precision deterministic compile processes checkpoint_minutes',
     'Where it is kept': 'runs rerun wandb',
@@ -488,6 +489,7 @@ def find(
     weights:Annotated[str, typer.Option(help='As for train.')]='auto',
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
     epochs:Annotated[Optional[int], typer.Option(help="Passes over the training photos [the recipe's].")]=None,
+    scratch_epochs:Annotated[Optional[int], typer.Option(help='The same for those that start from scratch [as --epochs].')]=None,
     folds:Annotated[int, typer.Option(help='Parts of all photos, each of which is the test once.')]=5,
     review:Annotated[Optional[str], typer.Option(metavar='FILE', help='CSV of verdicts on labels to apply.')]=None,
     seed:Annotated[int, typer.Option(help='Fixes folds, order, augmentation and initialisation.')]=42,
@@ -753,10 +755,6 @@ def lab(
     raise typer.Exit(process.returncode)
 
 # %% ../nbs/69_cli.ipynb #a8d523fe
-def _is_train(line):
-    "Whether a command line is one of `catdog train`"
-    return line.split()[1:2] == ['train']
-
 def _end_at_once(number, frame):
     "A second Ctrl-C: helpers and kernels end with this process"
     os.write(2, b'\ncatdog: ended at once; the same command goes on from what was kept\n')
@@ -767,13 +765,18 @@ def _interrupt(number, frame):
     signal.signal(signal.SIGINT, _end_at_once)
     raise KeyboardInterrupt
 
-# %% ../nbs/69_cli.ipynb #bb18eb65
+# %% ../nbs/69_cli.ipynb #1f642cf4
 _plain_warning = warnings.showwarning
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
     "catdog's own warnings as a line for a person"
     if Path(filename).is_relative_to(Path(__file__).parent): _say(f'catdog: {message}')
     else: _plain_warning(message, category, filename, lineno, file, line)
+
+# %% ../nbs/69_cli.ipynb #7e7bf50f
+def _is_train(line):
+    "Whether a command line is one of `catdog train`"
+    return line.split()[1:2] == ['train']
 
 def main():
     "The entry point of the `catdog` command."

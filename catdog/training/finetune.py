@@ -8,7 +8,7 @@ __all__ = ['Training', 'prepare', 'recording', 'side_features', 'training_callba
 # %% ../../nbs/33_training.finetune.ipynb #d4bc863c
 import json, os, sys, textwrap, time, warnings
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.util import find_spec
@@ -32,6 +32,7 @@ from ..device import (compile_model, describe_hardware, describe_versions, fix_s
     largest_batch, pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
 from ..photos.preprocessing import Preprocessing
 from ..photos.catalogue import assign_folds, catalogue_for, describe_catalogue, photos_id
+from ..batches.augment import AUGMENTATIONS
 from ..batches.loading import make_loaders, train_shape
 from ..models.weights import PACKAGED, packaged_file
 from ..models.backbone import build_model, save_model
@@ -104,6 +105,12 @@ def _batch_size(config, model, photos, device):
     fits = partial(step_fits, model.train(), size=config.image_size, precision=precision)
     return config.processes*largest_batch(fits, most=max(8, min(512, photos//8//config.processes)))
 
+def _augmentation(config, resolved):
+    "How training photos are varied"
+    how = AUGMENTATIONS[resolved['augmentation']]
+    if how is None: return 'none'
+    return replace(how, flips=config.flips, scale=(config.least_crop or how.scale[0], how.scale[1]))
+
 def _make_learner(config, recipe, resolved, dls, model):
     "fastai's learner for a run, its weights not yet trained"
     tuned = recipe.solve_head
@@ -167,14 +174,14 @@ def prepare(
         config.mean, config.std, config.fc_layers)
     if rank() == 0: tell(_describe_start(config.arch, weights))
     recipe, resolved = resolve(config, weights.used)
-    resolved.update({name: earlier[name] for name in ('epochs', 'lr') if name in earlier})   # a head that was solved before has settled them
+    resolved.update({name: earlier[name] for name in ('epochs', 'lr') if name in earlier})   # settled by a head that was solved before
     model = model.to(device, memory_format=torch.channels_last)
 
     # Batches; a last one that is too small to learn from is left out
     trained_on = int((catalogue.split == 'train').sum())
     resolved['batch_size'] = earlier.get('batch_size') or _batch_size(config, model, trained_on, device)
     resolved['accumulate'] = earlier.get('accumulate') or config.accumulate
-    batches = resolved['batch_size'], resolved['augmentation'], config.seed, device
+    batches = resolved['batch_size'], _augmentation(config, resolved), config.seed, device
     with stage(f'packing {len(catalogue):,} photos'): dls = make_loaders(catalogue, shape, *batches, progress=progress)
     drop_small_rest(dls.train, config.processes, least=2 if resolved['norms'] == 'batch' else 1)
 
@@ -256,6 +263,7 @@ def _head_features(training):
     _, _, computed, worth = zip(*found.values())
     return {side: some[:2] for side, some in found.items()}, sum(computed), sum(worth)
 
+# %% ../../nbs/33_training.finetune.ipynb #1bcc7330
 def _score_layer(features, labels, weight, bias, class_weight=None):
     "Log loss and accuracy of a last layer on features"
     logits, labels = torch.as_tensor(features@weight.T+bias), torch.as_tensor(labels)
@@ -425,10 +433,10 @@ def _consider_averages(training, history, keep):
         history.add(epoch=last['epoch'], phase='average', valid_loss=loss, accuracy=correct)
         keep.consider(model, loss, 'average')
 
-# %% ../../nbs/33_training.finetune.ipynb #3bb40946
+# %% ../../nbs/33_training.finetune.ipynb #75151952
 def _describe_kept(keep):
     "Which weights are kept, in a line"
-    names = {0: 'the head alone', 'average': 'the average of the weights before and after tuning'}
+    names = {0: 'the head alone', 'average': 'an average of the weights before and after tuning'}
     return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.loss:.4f}"
 
 # %% ../../nbs/33_training.finetune.ipynb #af66790b
@@ -462,6 +470,9 @@ def _train(training, history, progress, timings):
         keep.restore(training.model)
         timings['best_epoch'] = keep.epoch_of_best
         if keep.best is not None: progress.say(_describe_kept(keep), final=True)
+        if resolved['epochs'] and training.recipe.solve_head and keep.epoch_of_best == 0:
+            timings['tuning'] = f"fine-tuning brought nothing here: the head is kept, which took {duration(timings['head_seconds'])}"
+            progress.say(f"{config.arch}  {timings['tuning']}", final=True)
     return timings
 
 # %% ../../nbs/33_training.finetune.ipynb #ef7d24d5
