@@ -45,7 +45,8 @@ def test_every_link_arrives(site, pages):
             if urlparse(address).scheme: continue
             target = (site/name).parent.joinpath(unquote(address)).resolve() if address else site/name
             if not target.exists(): dead.append(f'{name}: {link}')
-            elif place and target.suffix == '.html' and place not in pages[target.relative_to(site).as_posix()].places: dead.append(f'{name}: {link}')
+            elif place and target.suffix == '.html':
+                if place not in pages[target.relative_to(site).as_posix()].places: dead.append(f'{name}: {link}')
     assert not dead, '\n'.join(dead[:20])
 
 

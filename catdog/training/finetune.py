@@ -436,9 +436,10 @@ def _consider_averages(training, history, keep):
 # %% ../../nbs/33_training.finetune.ipynb #75151952
 def _describe_kept(keep):
     "Which weights are kept, in a line"
-    names = {0: 'the head alone', 'average': 'the average of the weights before and after tuning'}
+    names = {0: 'the head alone', 'average': 'an average of the weights before and after tuning'}
     return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.loss:.4f}"
 
+# %% ../../nbs/33_training.finetune.ipynb #af66790b
 def _train(training, history, progress, timings):
     "Solve the head, unless a checkpoint holds it, and train; the timings of it"
     # The head, or what a checkpoint has in its place

@@ -119,7 +119,7 @@ class SparseProgress(ProgressCallback):
 # %% ../../nbs/29_training.history.ipynb #668ae55d
 def _short(title):
     "A name that leaves room on a line"
-    return title if len(title) <= 18 else f'{title[:17]}…'
+    return title if len(title) <= 16 else f'{title[:15]}…'
 
 def epoch_line(
     title:str,
@@ -128,8 +128,8 @@ def epoch_line(
     seconds:float                # Since the training began
 )->str:
     "An epoch as a line of at most 80 columns."
-    losses = f"loss {row['train_loss']:.4f}  validation {row['valid_loss']:.4f}"
-    return f"{_short(title)}  epoch {row['epoch']}/{epochs}  {losses}  {percent(row['accuracy'])}%  {duration(seconds)}"
+    losses = f"loss {row['train_loss']:.4f} valid {row['valid_loss']:.4f}"
+    return f"{_short(title)}  epoch {row['epoch']}/{epochs}  {losses}  accuracy {percent(row['accuracy'])}%  {duration(seconds)}"
 
 class TerminalProgress(Callback):
     "Show epochs, losses, speed and the time left on the terminal papermill runs in."
