@@ -201,9 +201,10 @@ def to_openvino(
     path:str|Path                # The model.xml to write; its weights go beside it as .bin
 )->Path:                         # `path`
     "An artefact as OpenVINO's. ValueError where OpenVINO is not installed or cannot read it."
-    openvino, facts = load_openvino(), Artefact(onnx_file).session.get_modelmeta().custom_metadata_map['catdog']
+    openvino = load_openvino()
+    facts = json.loads(Artefact(onnx_file).session.get_modelmeta().custom_metadata_map['catdog'])
     try: model = openvino.Core().read_model(onnx_file)
     except Exception as error: raise ValueError(f'OpenVINO cannot read this network: {_describe_error(error)}') from None
-    model.set_rt_info(facts, ['catdog'])
+    model.set_rt_info(json.dumps({**facts, 'resize_inside': False}), ['catdog'])
     openvino.save_model(model, str(path), compress_to_fp16=False)
     return Path(path)
