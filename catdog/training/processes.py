@@ -7,7 +7,7 @@ __all__ = ['rank', 'world_size', 'processes_here', 'shared_store', 'add_up', 'ev
            'batch_norm_of_all', 'ShareBatches', 'last_error', 'launch_workers', 'end_with_notebook']
 
 # %% ../../nbs/27_training.processes.ipynb #5cc1ba9b
-import os, re, signal, subprocess, sys, threading
+import os, re, shutil, signal, subprocess, sys, threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -163,13 +163,17 @@ def launch_workers(
 ):
     "Train a run on several processes of this machine. RuntimeError, with what the first died of, where they fail."
     env, log = {**_worker_environment(processes, progress), **environment}, Path(folder)/'workers.log'
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}']
+    scratch = Path(folder)/'workers'         # which the launcher leaves behind; of a killed run, the next one removes it
+    shutil.rmtree(scratch, ignore_errors=True)
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', f'--log-dir={scratch}']
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     workers = subprocess.Popen([*launcher, '-m', 'catdog.training.finetune', str(folder)], env=env, start_new_session=True, **pipes)
     try:
         with open(log, 'w') as file: _pass_on(workers.stdout, file)
     finally:
         if sys.exc_info()[0]: _end(workers)
+        workers.wait()
+        shutil.rmtree(scratch, ignore_errors=True)
     reason = last_error(log.read_text()) if workers.wait() else ''
     if workers.returncode:
         raise RuntimeError(f"training on {processes} processes failed: {reason or 'they were killed'}; all they said is in {log}")

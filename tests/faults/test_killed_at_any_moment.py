@@ -76,5 +76,8 @@ def test_killed_at_any_moment(pets, tmp_path, unbroken, kind, moment):
     found = finish(kind, pets, tmp_path)
     assert found.keys() == expected.keys()
     for name, predictions in found.items(): pd.testing.assert_frame_equal(predictions, expected[name])
-    left = [path for path in tmp_path.rglob('*') if path.name.endswith('.partial') or path.parent == tmp_path/'tmp']
-    assert not [path for path in left if not path.name.startswith('catdog-measuring')], left
+    ours = ('.partial', 'workers', 'workers.log')
+    left = [path for path in (tmp_path/'runs').rglob('*') if path.name.endswith(ours)]
+    left += [path for path in (tmp_path/'cache').rglob('*.partial')]
+    left += [path for path in (tmp_path/'tmp').glob('torchelastic*')]
+    assert not left, left
