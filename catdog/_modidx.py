@@ -1492,7 +1492,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.finding.find.Found.__repr__': ('finding.find.html#found.__repr__', 'catdog/finding/find.py'),
                                      'catdog.finding.find.Found._repr_markdown_': ( 'finding.find.html#found._repr_markdown_',
                                                                                     'catdog/finding/find.py'),
-                                     'catdog.finding.find.Found.figure': ('finding.find.html#found.figure', 'catdog/finding/find.py'),
                                      'catdog.finding.find.Found.reason': ('finding.find.html#found.reason', 'catdog/finding/find.py'),
                                      'catdog.finding.find.Race': ('finding.find.html#race', 'catdog/finding/find.py'),
                                      'catdog.finding.find.Race.may_spend': ('finding.find.html#race.may_spend', 'catdog/finding/find.py'),

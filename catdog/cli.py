@@ -479,7 +479,7 @@ def _say_found(found):
 @app.command(help=_FIND_HELP)
 def find(
     data:Annotated[str, typer.Argument(help=_SOURCES)]='sample',
-    candidates:Annotated[str, typer.Option(help="mobile, balanced, accurate, all, names, patterns such as 'vit*', or a file of names.")]='mobile',
+    candidates:Annotated[str, typer.Option(help="A set (mobile, balanced, accurate), all, names, patterns ('vit*'), a file.")]='mobile',
     max_ms:Annotated[Optional[float], typer.Option(help='Most milliseconds a photo may take, from JPEG bytes to a label.')]=None,
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
     max_gpu_mb:Annotated[Optional[float], typer.Option(help='Most MiB of a GPU that a training step may take.')]=None,

@@ -287,14 +287,14 @@ def best_guess(
     near = seen[seen >= seen.max()-race.field.config.delta/100]
     return next(name for name in race.evidence.names if name in near.index)
 
-# %% ../../nbs/63_finding.find.ipynb #65824e45
+# %% ../../nbs/63_finding.find.ipynb #972da197
 def _cost_sentence(race):
     "What the answer cost, against training everything"
     evidence = race.evidence
     spent, grid, heads = spent_seconds(evidence), whole_grid(evidence), sum(head.seconds for head in race.field.heads.values())
     trainings, all_of_them = sum(len(evidence.done(name)) for name in evidence.names), len(evidence.names)*evidence.folds
-    took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training, after {duration(heads)} for frozen features'
-    return f'That took {took}; training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%).'
+    took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training'
+    return f'That took {took}, after {duration(heads)} for frozen features; training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%).'
 
 def _dropped_sentence(race):
     "What was dropped, and why"
@@ -309,7 +309,7 @@ def _next_sentence(race, step):
     seconds = sum(race.evidence.seconds[name] for name in more.train)
     return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
 
-# %% ../../nbs/63_finding.find.ipynb #ac48b30c
+# %% ../../nbs/63_finding.find.ipynb #08464a5d
 @dataclass
 class Found:
     "What `find` found. It shows itself."
@@ -329,11 +329,6 @@ class Found:
     def _repr_markdown_(self):
         from catdog.words import markdown_rows
         return f'{self.reason}\n\n{markdown_rows(list(self.table), self.table.itertuples(index=False))}'
-
-    def figure(self):
-        "The race: who was in when, and what was known."
-        from catdog.finding.show import draw_race
-        return draw_race(self)
 
 # %% ../../nbs/63_finding.find.ipynb #93c455e6
 def candidate_table(

@@ -76,7 +76,7 @@ def _colour(found, name):
     if name == found.answer: return '#2a9d5c'
     return '#b0b0b0' if verdict == 'worse' else '#3b78b5'
 
-# %% ../../nbs/64_finding.show.ipynb #bc1211aa
+# %% ../../nbs/64_finding.show.ipynb #030b9a0a
 def draw_race(
     found:Found
 ):                           # matplotlib's figure
@@ -96,3 +96,5 @@ def draw_race(
     for side in ('top', 'right'): axis.spines[side].set_visible(False)
     plt.close(figure)
     return figure
+
+Found.figure = draw_race
