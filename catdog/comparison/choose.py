@@ -187,6 +187,7 @@ def _found_sentence(ask, chosen, high):
     shown = f'is the cheapest that is shown to be within {in_points(ask.delta)} of every other ({bound})'
     return f'{chosen} {shown}. It costs {ask.money(chosen)}. {describe_best(ask.comparison)}'
 
+# %% ../../nbs/53_comparison.choose.ipynb #70f4d410
 def photos_to_decide(
     comparison:Comparison,
     judged:pd.Series,        # A row of `behind_best`, with the setup as its name
@@ -229,6 +230,7 @@ def _none_inside(ask):
     over = f'The cheapest, {near}, takes {ask.money(near)}; it is over in {listing(ask.table.over[near])}.'
     return _Answer(None, True, ['No setup is within the budget.', over])
 
+# %% ../../nbs/53_comparison.choose.ipynb #55244fd9
 def _none_good(ask):
     "The answer where all within the budget are shown to be worse"
     chosen, judged = ask.comparison.rows.score[ask.inside].idxmax(), ask.judged

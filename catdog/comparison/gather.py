@@ -57,18 +57,31 @@ def _name_photos(text):
     first = ~photos.duplicated()
     return photos[first], first, hashlib.sha256('\n'.join(sorted(lines)).encode()).hexdigest()[:12]
 
+def _take_apart(table):
+    "As `take_apart`, of an Arrow table: not by way of pandas, which takes longer than reading"
+    names = [name for name in table.column_names if name.startswith('p_')]
+    place = {name.removeprefix('p_'): i for i, name in enumerate(names)}
+    try:
+        if len(names) < 2: raise KeyError('two classes')
+        columns = [table[name].to_pylist() for name in ('sha256', 'label')]
+        truth = np.array([place[label] for label in columns[1]], int)
+    except KeyError: take_apart(table.to_pandas())       # says what is wrong
+    probabilities = np.column_stack([table[name].to_numpy().astype(float) for name in names])
+    return *columns, probabilities, truth
+
+# %% ../../nbs/51_comparison.gather.ipynb #33cc8d5c
 @lru_cache(maxsize=8192)
 def _read_scores(path, changed):
     "`PhotoScores` of a predictions file; `changed` is when it was written"
     import pyarrow.parquet
-    table = pyarrow.parquet.read_table(path).to_pandas()
-    _, probabilities, truth = take_apart(table)
-    photos, first, test_id = _name_photos('\n'.join((table.sha256+' '+table.label).tolist()))
+    with pyarrow.parquet.ParquetFile(path) as file: table = file.read(use_threads=False)
+    sha256, label, probabilities, truth = _take_apart(table)
+    photos, first, test_id = _name_photos('\n'.join(map(' '.join, zip(sha256, label))))
     of_truth = probabilities[np.arange(len(truth)), truth]
     before = np.arange(probabilities.shape[1]) < truth[:, None]
     rank = (probabilities > of_truth[:, None]).sum(1)+((probabilities == of_truth[:, None]) & before).sum(1)
-    group = table.group.to_numpy() if 'group' in table else table.sha256.to_numpy()
-    return PhotoScores(photos, table.label.to_numpy()[first], of_truth[first], rank[first], group[first], test_id)
+    group = np.array(table['group'].to_pylist() if 'group' in table.column_names else sha256, object)
+    return PhotoScores(photos, np.array(label, object)[first], of_truth[first], rank[first], group[first], test_id)
 
 def read_scores(
     folder:str|Path          # A run folder. OSError and ValueError say what is wrong with its predictions
@@ -193,7 +206,7 @@ def name_setups(
     for arch, part in table.groupby('arch', sort=False):
         settings = pd.DataFrame([read[text] for text in part.settings], part.index).fillna('null')
         kept = _telling_settings(settings)
-        rows = settings[kept].itertuples(index=False)
+        rows = settings[kept].astype(object).to_numpy()      # a row for each even where no column is kept
         names[part.index] = [' '.join([arch, *(_spell(n, json.loads(v)) for n, v in zip(kept, row))]) for row in rows]
     return names+table.reviewed.map({True: ' reviewed', False: ''})
 
@@ -216,7 +229,8 @@ def _drop(table, keep, left_out, reason):
     return table[keep]
 
 # %% ../../nbs/51_comparison.gather.ipynb #ede64710
-_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
 _OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
 
 def _network(row):

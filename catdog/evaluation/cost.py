@@ -76,7 +76,8 @@ def measuring(
     found = dict(alone=_wait_for_turn(lock, patience, say))
     if not found['alone']: say('measuring beside another: the cost is marked')
     else:
-        with suppress(OSError): write_atomically(_holder_file(), json.dumps(dict(pid=os.getpid(), what=what)).encode())   # for those who wait
+        holder = json.dumps(dict(pid=os.getpid(), what=what))
+        with suppress(OSError): write_atomically(_holder_file(), holder.encode())      # for those who wait
     if not _card_is_free(device, patience, say): found['alone'] = False
     try:
         found['busy'] = round(psutil.cpu_percent(.3)/100, 2)

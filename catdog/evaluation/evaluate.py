@@ -29,8 +29,7 @@ from ..photos.audit import audit_photos
 from ..photos.review import trust_metrics
 from ..photos.sources import find_photos
 from ..models.backbone import load_model
-from ..training.run import progress_file
-from ..training.run import Run
+from ..training.run import Run, progress_file, stage
 from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording, side_features
 from ..deploy.predict import Artefact
@@ -118,12 +117,14 @@ def measure_costs(
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
     weights = folder/'model.safetensors'
-    try: exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
+    try:
+        with stage('exporting to ONNX'): exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
     except ValueError as error: exported, note = None, str(error)
     file = _cost_file(model, shape, take_over, precision)
     found = _kept_costs(file) if take_over else None
     if found is None or bool(exported) == ('note' in found['onnx']):
-        found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
+        with stage('measuring what a photo takes'):
+            found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
         _keep_costs(file, found)
     found['file_mb'] = weights.stat().st_size/2**20
     if exported: found['onnx']['file_mb'] = exported.stat().st_size/2**20
@@ -182,7 +183,7 @@ def evaluate_run(
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
     photos = catalogue[catalogue.split == 'test']
     with recording(run):
-        valid, test = _test(training)
+        with stage(f'testing on {len(photos):,} photos'): valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         source = public_address(training.config.data)

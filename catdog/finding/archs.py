@@ -52,7 +52,7 @@ def describe_set(
     "The members of a set, and why each is in it."
     return pd.DataFrame(list(SETS[name].items()), columns=['arch', 'reason'])
 
-# %% ../../nbs/58_finding.archs.ipynb #cf84fde2
+# %% ../../nbs/58_finding.archs.ipynb #7cd19d3b
 def _names_of_file(path):
     "The names in a file, a line each; what follows a # is a remark"
     lines = [line.partition('#')[0].strip() for line in Path(path).read_text().splitlines()]
@@ -63,19 +63,28 @@ def _matches(pattern):
     import timm
     names = timm.list_models(pattern)
     found = [name for name in names if timm.is_model_pretrained(name)] or names
-    if not found: raise ConfigError(f"candidates: {pattern!r} matches none of timm's backbones; `catdog archs '*{pattern.strip('*')[:4]}*'` looks for more")
+    more = f"`catdog archs '*{pattern.strip('*')[:4]}*'` looks for more"
+    if not found: raise ConfigError(f"candidates: {pattern!r} matches none of timm's backbones; {more}")
     return found
 
-# %% ../../nbs/58_finding.archs.ipynb #d79306c0
+# %% ../../nbs/58_finding.archs.ipynb #dfa28fc8
+def _demo():
+    "What the demonstration takes: four families where their weights can be fetched, else those whose weights are on PyPI, and one without"
+    from catdog.models.weights import hub_reachable
+    families = ['convnext_atto', 'mobilenetv3_small_100', 'resnet18', 'vgg11_bn']
+    packaged = [f'tf_efficientnet_lite{i}' for i in range(3)]
+    return ['baseline', *(families if hub_reachable() else [*packaged, 'mobilenetv3_small_100'])]
+
 def _expand(text):
     "The names that one part of what was asked for stands for"
     if text in SETS: return ['baseline', *SETS[text]]
+    if text == 'demo': return _demo()
     if text == 'all': return list(dict.fromkeys(['baseline', *MOBILE, *BALANCED, *ACCURATE]))
     if any(letter in text for letter in '*?['): return _matches(text)
     return _names_of_file(text) if Path(text).is_file() else [text]
 
 def read_candidates(
-    asked:str|list[str]      # A set, 'all', names, patterns, a file; several with commas, or as a list
+    asked:str|list[str]      # A set, 'all', 'demo', names, patterns, a file; several with commas, or as a list
 )->list[str]:                # Each once, in the order they are named
     "The backbones that are meant. ConfigError, with the nearest names, for one that timm does not know."
     from catdog.training.config import check_arch
@@ -106,7 +115,7 @@ def licence_of(
     import timm
     return (timm.get_pretrained_cfg(arch).license or '') if timm.is_model_pretrained(arch) else ''
 
-# %% ../../nbs/58_finding.archs.ipynb #c9ad9a94
+# %% ../../nbs/58_finding.archs.ipynb #2d41d61a
 def _count_macs(model, size):
     "Multiply-accumulates of one photo, in millions; NaN where they cannot be counted from shapes"
     from catdog.evaluation.cost import count_macs
@@ -119,7 +128,8 @@ def describe_arch(
 )->Arch:
     "A backbone in numbers, from shapes alone."
     import timm, torch
-    from catdog.models.baseline import baseline as _registers_it
+    from catdog.models import baseline      # which registers it with timm
+    assert baseline
     with torch.device('meta'), warnings.catch_warnings():
         warnings.simplefilter('ignore')
         model = timm.create_model(arch)

@@ -42,7 +42,7 @@ def _seconds_a_photo(work, photos):
     work()
     return (time.perf_counter()-start)/photos
 
-# %% ../../nbs/59_finding.costs.ipynb #fe301fba
+# %% ../../nbs/59_finding.costs.ipynb #eb626741
 def _step(model, images):
     "One photo after another through the network and back, as a training does"
     def work():
@@ -62,7 +62,8 @@ def _training_costs(model, size, device, photos=8):
     model = model.to(device, memory_format=torch.channels_last)
     images = torch.randn(photos, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(device)
-    seconds = dict(forward_seconds=_seconds_a_photo(_look(model, images), photos), step_seconds=_seconds_a_photo(_step(model, images), photos))
+    works = dict(forward_seconds=_look(model, images), step_seconds=_step(model, images))
+    seconds = {name: _seconds_a_photo(work, photos) for name, work in works.items()}
     if device.type == 'cuda': seconds['gpu_mb'] = torch.cuda.max_memory_allocated(device)/2**20
     return seconds
 

@@ -7,8 +7,8 @@ __all__ = ['FindConfig', 'read_duration', 'make_find_config', 'Candidates', 'mea
            'expected_epochs', 'config_of', 'with_run', 'Race', 'run_trainings', 'best_guess', 'Found',
            'candidate_table', 'found_of', 'start_race', 'find_backbone']
 
-# %% ../../nbs/63_finding.find.ipynb #3477271b
-import math, re, time
+# %% ../../nbs/63_finding.find.ipynb #eda8feb3
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,30 +25,34 @@ from ..training.recipes import RECIPES, epochs_after_head
 from .archs import licence_of, read_candidates, _fits
 from .costs import Budget, CandidateCost, forecast_run, measure_candidate
 from .heads import HeadResult, fold_photos, judge_backbone
-from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
+from .race import Evidence, Step, drop_worse, in_points, judge, next_step, spent_seconds, whole_grid
 from .trainings import read_answers, run_seconds, train_run
 
-# %% ../../nbs/63_finding.find.ipynb #41038990
+# %% ../../nbs/63_finding.find.ipynb #34364475
 class FindConfig(Settings):
     "What `find` is asked."
     data:str = Field('sample', description='photos, as for `catdog train`')
-    candidates:str = Field('mobile', description="'mobile', 'balanced', 'accurate', 'all', names, patterns such as 'vit*', or a file of names")
+    candidates:str = Field('mobile',
+        description="'mobile', 'balanced', 'accurate', 'all', names, patterns such as 'vit*', or a file of names")
     max_ms:float|None = Field(None, gt=0, description='most milliseconds a photo may take, from JPEG bytes to a label')
     max_mb:float|None = Field(None, gt=0, description='most MiB of the exported file')
     max_gpu_mb:float|None = Field(None, gt=0, description='most MiB of a GPU that a training step may take')
     delta:float = Field(1., ge=0, lt=100, description='points of accuracy that may be given up for less cost')
-    budget:str|None = Field(None, description="time for trainings, such as 30m or 2h; None takes a third of what training everything would take")
+    budget:str|None = Field(None,
+        description="time for trainings, such as 30m or 2h; None takes a third of what training everything would take")
     licence:str|None = Field(None, description="licence that the weights must have, such as 'apache-2.0,mit'; None takes any")
     weights:str = Field('auto', description='pretrained weights, as for `catdog train`')
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
     epochs:int|None = Field(None, ge=1, le=10_000, description="passes over the training photos; None takes the recipe's")
+    scratch_epochs:int|None = Field(None, ge=1, le=10_000,
+        description="the same for those that start from scratch; None takes `epochs`")
     folds:int = Field(5, ge=2, le=100, description='parts of all photos, each of which is the test once')
     review:str|None = Field(None, description='CSV of verdicts on labels to apply')
     seed:int = Field(42, ge=0, lt=2**31, description='fixes folds, order, augmentation and initialisation')
     device:str = Field('auto', description="'auto', or a torch device such as 'cuda:1'")
     runs:str = Field('runs', description='folder the run folders lie in')
 
-# %% ../../nbs/63_finding.find.ipynb #2f60dde9
+# %% ../../nbs/63_finding.find.ipynb #e8e9d76b
 def read_duration(
     text:str|None            # Such as '90s', '30m', '1.5h' or '45' (minutes)
 )->float|None:               # Seconds
@@ -70,11 +74,13 @@ def make_find_config(
     said = []
     for problem in problems:
         name = problem['loc'][0] if problem['loc'] else ''
-        if problem['type'] == 'extra_forbidden': said.append(f'there is no parameter {name!r}: there are {listing(FindConfig.model_fields)}')
-        else: said.append(f"{name} = {problem['input']!r} is not allowed: {problem['msg'].removeprefix('Value error, ').lower()}")
+        message = problem['msg'].removeprefix('Value error, ').lower()
+        told = f"{name} = {problem['input']!r} is not allowed: {message}"
+        unknown = f'there is no parameter {name!r}: there are {listing(FindConfig.model_fields)}'
+        said.append(unknown if problem['type'] == 'extra_forbidden' else told)
     raise ConfigError('\n'.join(said))
 
-# %% ../../nbs/63_finding.find.ipynb #d2b57f94
+# %% ../../nbs/63_finding.find.ipynb #0914c734
 @dataclass
 class Candidates:
     "The candidates of a race, with what is known before the first training."
@@ -89,10 +95,15 @@ class Candidates:
         "The candidates that are left, the cheapest to use first."
         return sorted(self.costs, key=lambda name: self.costs[name].latency_ms)
 
+# %% ../../nbs/63_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
     "The bytes of some photos, spread over all"
     paths = photos.path.tolist()
     return [Path(path).read_bytes() for path in paths[::max(1, len(paths)//n)][:n]]
+
+def _why(error):
+    "The first line of an error, or its kind where it says nothing"
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 def _measure_one(found, name, jpegs, budget):
     "One candidate's cost, or why it is left out"
@@ -100,7 +111,7 @@ def _measure_one(found, name, jpegs, budget):
     if config.licence and not _fits(licence_of(name), config.licence):
         return f'its weights have the licence {licence_of(name) or "that is not known"}'
     try: cost = measure_candidate(name, found.photos.label.nunique(), config.image_size, jpegs, config.device)
-    except (ValueError, RuntimeError) as error: return str(error).splitlines()[0]
+    except Exception as error: return _why(error)      # whatever a backbone fails by, the others go on
     over = budget.broken(cost)
     if not over: found.costs[name] = cost
     return f'over the budget: {listing(over)}' if over else ''
@@ -120,7 +131,7 @@ def measure_costs_first(
         say(f'{name}: {reason}' if reason else f'{name}: {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB')
     if not found.costs: raise ConfigError(f'no candidate is left: {"; ".join(f"{name} ({why})" for name, why in found.left_out.items())}')
 
-# %% ../../nbs/63_finding.find.ipynb #5c2ade18
+# %% ../../nbs/63_finding.find.ipynb #43f51f40
 def judge_heads(
     found:Candidates,
     say=print                # Takes a line
@@ -128,8 +139,9 @@ def judge_heads(
     "The second round: what the frozen features of each candidate know."
     for name in found.names:
         try: head = judge_backbone(found.photos, name, found.config.weights, found.config.image_size)
-        except (ConfigError, RuntimeError) as error:
-            found.left_out[name] = str(error).splitlines()[0]
+        except Exception as error:
+            found.left_out[name] = _why(error)
+            say(f'{name}: {found.left_out[name]}')
             del found.costs[name]
             continue
         found.heads[name] = head
@@ -142,10 +154,10 @@ def expected_epochs(
     head:HeadResult
 )->int:
     "How many epochs a training will have."
-    if not head.pretrained: return config.epochs or RECIPES['full'].epochs
+    if not head.pretrained: return config.scratch_epochs or config.epochs or RECIPES['full'].epochs
     return config.epochs or epochs_after_head(head.accuracy)
 
-# %% ../../nbs/63_finding.find.ipynb #deb36af5
+# %% ../../nbs/63_finding.find.ipynb #cb6a8932
 def _first_evidence(found):
     "What is known before the first training"
     names, photos, config = found.names, found.photos, found.config
@@ -159,11 +171,13 @@ def _first_evidence(found):
 def config_of(
     config:FindConfig,
     name:str,                # A candidate
-    fold:int
+    fold:int,
+    pretrained:bool=True     # Whether it has weights to start from
 ):                           # RunConfig
     "The run that trains a candidate on a fold."
-    same = {key: getattr(config, key) for key in ('data', 'weights', 'image_size', 'epochs', 'folds', 'review', 'seed', 'device', 'runs')}
-    return make_config(arch=name, fold=fold, split_seed=config.seed, **same)
+    same = {key: getattr(config, key) for key in ('data', 'weights', 'image_size', 'folds', 'review', 'seed', 'device', 'runs')}
+    epochs = config.epochs if pretrained else config.scratch_epochs or config.epochs
+    return make_config(arch=name, fold=fold, split_seed=config.seed, epochs=epochs, **same)
 
 def with_run(
     evidence:Evidence,
@@ -207,14 +221,15 @@ def _without(race, name, reason):
     race.evidence = replace(evidence, tuned=evidence.tuned[kept], heads=evidence.heads[kept], seconds=evidence.seconds[kept])
     race.note('left out', name, reason=reason)
 
-# %% ../../nbs/63_finding.find.ipynb #e2636ab5
+# %% ../../nbs/63_finding.find.ipynb #a95c4093
 def _train(race, name, fold, say):
     "One training of the race"
-    config, like = config_of(race.field.config, name, fold), race.runs.get((name, 0))
+    config = config_of(race.field.config, name, fold, race.field.heads[name].pretrained)
+    like = race.runs.get((name, 0))
     new = not find_run(config).finished
     if new: say(f'{name}: training fold {fold+1} of {race.field.config.folds}, about {duration(race.evidence.seconds[name])}')
     try: run = train_run(config, like)
-    except (ValueError, RuntimeError, ArithmeticError) as error: return _without(race, name, str(error).splitlines()[0])
+    except (ValueError, RuntimeError, ArithmeticError) as error: return _without(race, name, _why(error))
     race.runs[name, fold] = run
     race.evidence = with_run(race.evidence, name, run)
     race.note('trained', name, fold=fold, accuracy=float(race.evidence.tuned[name].mean()))
@@ -245,15 +260,13 @@ def run_trainings(
         for name in step.train:
             if name in race.evidence.names: _train(race, name, step.fold, say)
 
-# %% ../../nbs/63_finding.find.ipynb #0de71d40
-def _in_points(share): return f"{points(share)} {'point' if points(share) == '1' else 'points'}"
-
+# %% ../../nbs/63_finding.find.ipynb #6a30f3ca
 def _behind_words(race, name):
     "How sure it is that a candidate is good enough"
     delta, others = race.field.config.delta/100, [other for other in race.evidence.names if other != name]
     if not others: return f'{name} is the only candidate'
     verdict = judge(race.evidence, delta, race.dropped)[name]
-    return f'within {_in_points(delta)} of every other candidate (at most {_in_points(max(0, verdict.high))} behind, with 95% certainty)'
+    return f'within {in_points(delta)} of every other candidate (at most {in_points(max(0, verdict.high))} behind, with 95% certainty)'
 
 def _answer_sentence(race, step):
     "The answer in one sentence"
@@ -261,9 +274,10 @@ def _answer_sentence(race, step):
     cost, accuracy = race.field.costs[name], race.evidence.tuned[name].mean()
     what = f'{name}: {percent(accuracy)}% right, {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB'
     if step.answer is None: return f'Not decided yet. So far take {what}.'
-    if step.open: return f'Take {what}. It is the cheapest that is shown to be {_behind_words(race, name)}; {listing(step.open)} may do as well for less.'
-    return f'Take {what}. It is the cheapest that is {_behind_words(race, name)}.'
+    shown = f'Take {what}. It is the cheapest that is {"shown to be " if step.open else ""}{_behind_words(race, name)}'
+    return f'{shown}; {listing(step.open)} may do as well for less.' if step.open else f'{shown}.'
 
+# %% ../../nbs/63_finding.find.ipynb #db620c02
 def best_guess(
     race:Race
 )->str:
@@ -273,14 +287,14 @@ def best_guess(
     near = seen[seen >= seen.max()-race.field.config.delta/100]
     return next(name for name in race.evidence.names if name in near.index)
 
-# %% ../../nbs/63_finding.find.ipynb #334a591c
+# %% ../../nbs/63_finding.find.ipynb #65824e45
 def _cost_sentence(race):
     "What the answer cost, against training everything"
     evidence = race.evidence
     spent, grid, heads = spent_seconds(evidence), whole_grid(evidence), sum(head.seconds for head in race.field.heads.values())
     trainings, all_of_them = sum(len(evidence.done(name)) for name in evidence.names), len(evidence.names)*evidence.folds
-    return (f'That took {plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training, after {duration(heads)} for frozen '
-        f'features; training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%).')
+    took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training, after {duration(heads)} for frozen features'
+    return f'That took {took}; training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%).'
 
 def _dropped_sentence(race):
     "What was dropped, and why"
@@ -321,7 +335,7 @@ class Found:
         from catdog.finding.show import draw_race
         return draw_race(self)
 
-# %% ../../nbs/63_finding.find.ipynb #e7a0a0ab
+# %% ../../nbs/63_finding.find.ipynb #93c455e6
 def candidate_table(
     race:Race
 )->pd.DataFrame:             # candidate, ms a photo, MiB, head, folds, accuracy, verdict
@@ -330,9 +344,11 @@ def candidate_table(
     verdicts = judge(evidence, race.field.config.delta/100, race.dropped)
     for name in evidence.names:
         cost, head, seen = race.field.costs[name], race.field.heads[name], evidence.tuned[name]
-        rows.append({'candidate': name, 'ms a photo': f'{cost.latency_ms:.1f}', 'MiB': f'{cost.file_mb:.1f}',
-            'frozen': percent(head.accuracy)+'%' if head.pretrained else 'from scratch', 'folds': f'{len(evidence.done(name))}/{evidence.folds}',
-            'trained': percent(seen.mean())+'%' if seen.notna().any() else '–', 'verdict': verdicts[name].state})
+        spent = {'candidate': name, 'ms a photo': f'{cost.latency_ms:.1f}', 'MiB': f'{cost.file_mb:.1f}'}
+        frozen = percent(head.accuracy)+'%' if head.pretrained else 'from scratch'
+        trained = percent(seen.mean())+'%' if seen.notna().any() else '–'
+        folds = f'{len(evidence.done(name))}/{evidence.folds}'
+        rows.append({**spent, 'frozen': frozen, 'folds': folds, 'trained': trained, 'verdict': verdicts[name].state})
     return pd.DataFrame(rows)
 
 def found_of(
@@ -343,7 +359,8 @@ def found_of(
     said = [_answer_sentence(race, step), _dropped_sentence(race), _cost_sentence(race), _next_sentence(race, step)]
     decided = step.answer is not None and not step.open
     told = pd.DataFrame(race.told, columns=['seconds', 'what', 'name', 'fold', 'accuracy', 'reason'])
-    return Found(step.answer, decided, [text for text in said if text], candidate_table(race), told, race.field.left_out, race.field.config.runs)
+    sentences, asked = [text for text in said if text], race.field
+    return Found(step.answer, decided, sentences, candidate_table(race), told, asked.left_out, asked.config.runs)
 
 # %% ../../nbs/63_finding.find.ipynb #8723723b
 def start_race(

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['LABELS', 'Way', 'ways_to_narrow', 'describe_ways']
 
-# %% ../../nbs/65_finding.narrow.ipynb #3f97d754
+# %% ../../nbs/65_finding.narrow.ipynb #7e96aeec
 import math
 from dataclasses import dataclass
 
 from ..comparison.choose import choose
 from ..comparison.compare import Comparison
-from ..words import duration, listing, percent, plural, points
+from ..words import duration, listing, points
 
 # %% ../../nbs/65_finding.narrow.ipynb #9da9133e
 LABELS = 60              # That a person gives in a quarter of an hour
@@ -29,7 +29,7 @@ def _narrowing(pair, photos=0., runs=0., reach=1.64):
     after = of_photos/(1+photos)+pair['of_runs']/(1+runs)
     return reach*(pair['standard_error']-math.sqrt(after))
 
-# %% ../../nbs/65_finding.narrow.ipynb #00169b29
+# %% ../../nbs/65_finding.narrow.ipynb #6ae8309c
 def _question(comparison, choice):
     "The cheapest candidate that is open, and what may be ahead of it; None where nothing is open"
     still_open = [c['setup'] for c in choice.candidates if c['within_budget'] and c['verdict'] == 'open']
@@ -48,11 +48,13 @@ def ways_to_narrow(
     pair, rows, ways = comparison.pair(*asked), comparison.rows, []
     if pair['disagreement']:
         more = LABELS/pair['disagreement']/len(comparison.tested.correct)
-        ways.append(Way(f'{LABELS} labels of photos on which {asked[0]} and {asked[1]} differ', _narrowing(pair, photos=more), f'{LABELS} labels'))
+        what = f'{LABELS} labels of photos on which {asked[0]} and {asked[1]} differ'
+        ways.append(Way(what, _narrowing(pair, photos=more), f'{LABELS} labels'))
     for name in asked:
         runs, seconds = int(rows.runs[name]), float(rows.train_seconds[name])
         what = 'fold' if rows.folds.notna()[name] and runs < rows.folds[name] else 'seed'
-        ways.append(Way(f'a further {what} of {name}', _narrowing(pair, photos=1/runs if what == 'fold' else 0, runs=1/runs)/2, duration(seconds)))
+        nearer = _narrowing(pair, photos=1/runs if what == 'fold' else 0, runs=1/runs)/2     # the other of the two needs it as well
+        ways.append(Way(f'a further {what} of {name}', nearer, duration(seconds)))
     return sorted(ways, key=lambda way: -way.narrows)
 
 # %% ../../nbs/65_finding.narrow.ipynb #a4c317e4

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['LIFT_MEAN', 'LIFT_PHOTOS', 'LIFT_NETWORKS', 'LIFT_DEGREES', 'RUN_SHIFT', 'RUN_DEGREES', 'LEVEL', 'OF_HEADS', 'HOPE',
            'Evidence', 'Lift', 'learn_lift', 'head_bound', 'pair_table', 'look_share', 'behind_bounds', 'Verdict',
-           'judge', 'Step', 'folds_to_settle', 'Question', 'next_step', 'whole_grid', 'spent_seconds', 'drop_worse',
-           'run_race']
+           'judge', 'Step', 'in_points', 'folds_to_settle', 'Question', 'next_step', 'whole_grid', 'spent_seconds',
+           'drop_worse', 'run_race']
 
-# %% ../../nbs/61_finding.race.ipynb #1e0e378a
+# %% ../../nbs/61_finding.race.ipynb #b4858327
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from ..comparison.statistics import difference_bound
-from ..words import listing, percent, plural, points
+from ..words import listing, points
 
 # %% ../../nbs/61_finding.race.ipynb #f5710fba
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def behind_bounds(
         evidence.known['bounds'] = {**of_heads, **_trained_bounds(evidence, len(evidence.names)-1)}
     return evidence.known['bounds']
 
-# %% ../../nbs/61_finding.race.ipynb #6a3d3a48
+# %% ../../nbs/61_finding.race.ipynb #962f4192
 @dataclass(frozen=True)
 class Verdict:
     "What is known of one candidate."
@@ -239,11 +239,12 @@ def judge(
         low = max(others, key=lambda other: ends[other][0], default='')
         high = max(others, key=lambda other: ends[other][1], default='')
         if name in dropped or others and ends[low][0] > delta: found[name] = Verdict('worse', low, *(ends[low] if others else ()))
-        elif not others or name in evidence.trained and ends[high][1] <= delta: found[name] = Verdict('good enough', high, *ends.get(high, ()))
+        elif not others: found[name] = Verdict('good enough')
+        elif name in evidence.trained and ends[high][1] <= delta: found[name] = Verdict('good enough', high, *ends[high])
         else: found[name] = Verdict('open', high, max(ends[low][0], -1.), ends[high][1])
     return found
 
-# %% ../../nbs/61_finding.race.ipynb #221f7916
+# %% ../../nbs/61_finding.race.ipynb #6e9a68ab
 @dataclass(frozen=True)
 class Step:
     "What to do next."
@@ -253,6 +254,10 @@ class Step:
     answer:str|None=None         # The cheapest that is shown to be good enough, where it stops
     open:tuple[str, ...]=()      # Cheaper ones that were given up
     nearer:float=0.              # By how much the bound narrows
+
+def in_points(share:float)->str:     # Such as '0.5 points' or '1 point'
+    "A difference of accuracies with its unit."
+    return f"{points(share)} {'point' if points(share) == '1' else 'points'}"
 
 HOPE = .5            # Standard errors by which a forecast is kinder than what was seen
 
@@ -291,7 +296,7 @@ def _seconds(evidence, names, folds):
     "What it takes until these have so many folds each"
     return sum(max(0, folds-len(evidence.done(name)))*evidence.seconds[name] for name in names) if folds < math.inf else math.inf
 
-# %% ../../nbs/61_finding.race.ipynb #3284057b
+# %% ../../nbs/61_finding.race.ipynb #e2740f83
 @dataclass(frozen=True)
 class Question:
     "What could settle how a candidate stands to another."
@@ -307,7 +312,7 @@ def _ask(evidence, name, other, delta, worse):
     share = look_share(evidence.folds)/(max(1, len(evidence.names)-1) if worse else 1)
     folds = folds_to_settle(pair, delta, share, evidence.folds, worse)
     nearer = 2*pair.standard_error*(1-math.sqrt(pair.folds/(pair.folds+1)))
-    step = Step(lacking[1], lacking[0], f"is {name} within {points(delta)} {'point' if points(delta) == '1' else 'points'} of {other}?", nearer=nearer)
+    step = Step(lacking[1], lacking[0], f'is {name} within {in_points(delta)} of {other}?', nearer=nearer)
     return Question(name, other, _seconds(evidence, (name, other), folds), step)
 
 # %% ../../nbs/61_finding.race.ipynb #1f81e705
@@ -328,7 +333,7 @@ def _plan(evidence, name, delta, dropped):
     best = max(good, key=lambda asked: asked.step.nearer/evidence.seconds[list(asked.step.train)].sum())
     return seconds, best.step
 
-# %% ../../nbs/61_finding.race.ipynb #021025f2
+# %% ../../nbs/61_finding.race.ipynb #1fab45c0
 def _front(evidence, left, delta):
     "The cheapest to use of those trained that does not seem to be worse; None where there is none"
     seen = evidence.tuned[left].mean()
@@ -343,7 +348,8 @@ def _first_round(evidence, left, delta, seconds):
     spare = seconds-evidence.seconds[waiting].sum()
     if lacking and evidence.seconds[front] < min(evidence.seconds[cheapest], spare):
         return Step(lacking[1], lacking[0], 'how good the one that leads is at least, before dearer ones are trained')
-    if evidence.seconds[cheapest] > seconds: return Step(open=tuple(left), reason='what is left to spend is less than the next training takes')
+    too_dear = 'what is left to spend is less than the next training takes'
+    if evidence.seconds[cheapest] > seconds: return Step(open=tuple(left), reason=too_dear)
     return Step((cheapest,), 0, 'a first fold of every candidate that its head has not shown to be worse')
 
 def next_step(
@@ -360,13 +366,14 @@ def next_step(
     if first: return first
     for name in left:
         if verdicts[name].state == 'good enough':
-            return Step(answer=name, open=tuple(given_up), reason='whether a cheaper one is good enough too would take more than is left to spend')
+            too_dear = 'whether a cheaper one is good enough too would take more than is left to spend'
+            return Step(answer=name, open=tuple(given_up), reason=too_dear)
         needed, step = _plan(evidence, name, delta, dropped)
         if needed <= seconds: return step
         given_up.append(name)
     return Step(open=tuple(given_up), reason='what is left to spend would hardly show more')
 
-# %% ../../nbs/61_finding.race.ipynb #cbb64506
+# %% ../../nbs/61_finding.race.ipynb #d11c2342
 def whole_grid(evidence:Evidence)->float:    # Seconds
     "What training every candidate on every fold would take."
     return evidence.folds*float(evidence.seconds.sum())
@@ -384,6 +391,7 @@ def drop_worse(
     verdicts = judge(evidence, delta, dropped)
     return dropped|{name for name, verdict in verdicts.items() if verdict.state == 'worse'}
 
+# %% ../../nbs/61_finding.race.ipynb #5122dcaf
 def run_race(
     evidence:Evidence,
     train,                   # Takes evidence, a candidate and a fold; gives evidence with that training in it

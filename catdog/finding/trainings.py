@@ -18,7 +18,7 @@ from ..training.finetune import fit, prepare
 from ..comparison.gather import read_scores
 from ..evaluation.evaluate import evaluate_run
 
-# %% ../../nbs/62_finding.trainings.ipynb #a3d3a530
+# %% ../../nbs/62_finding.trainings.ipynb #501cb037
 @contextlib.contextmanager
 def _into_log(folder):
     "Send what is printed to a run's log"
@@ -26,9 +26,9 @@ def _into_log(folder):
     before = os.environ.get('CATDOG_PROGRESS')
     os.environ['CATDOG_PROGRESS'] = ''      # nothing is told to the terminal
     try:
-        with open(folder/'train.log', 'a') as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), warnings.catch_warnings():
+        with open(folder/'train.log', 'a') as log, warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            yield
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log): yield
     finally:
         del os.environ['CATDOG_PROGRESS']
         if before is not None: os.environ['CATDOG_PROGRESS'] = before

@@ -273,7 +273,8 @@ class _Member(tarfile.TarInfo):
     "A header of a tar archive that is read only where it is small, and of a file that is stored whole"
     def _proc_member(self, archive):
         headers = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-        if self.type in headers and self.size > MAX_HEADER: raise DataError(f'holds a header of {byte_count(self.size)}, which photos do not need')
+        needless = f'holds a header of {byte_count(self.size)}, which photos do not need'
+        if self.type in headers and self.size > MAX_HEADER: raise DataError(needless)
         if self.type == tarfile.GNUTYPE_SPARSE: self._refuse_sparse()
         return super()._proc_member(archive)
 

@@ -38,9 +38,10 @@ from ..models.weights import PACKAGED, packaged_file
 from ..models.backbone import build_model, save_model
 from ..models.features import cached_features, compute_features, head_temperature, held_out_logits, solve_head
 from .config import RunConfig, make_config, whole_address, without_secret
-from .run import Run, explain_new_run, open_run, progress_file, tell
+from .run import Run, explain_new_run, open_run, progress_file, stage, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
-from .processes import ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank, shared_store, world_size
+from catdog.training.processes import (ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank,
+    shared_store, world_size)
 from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms,
     GradualUnfreezing, GrowImages, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms,
     class_weights)
@@ -180,13 +181,15 @@ def prepare(
     trained_on = int((catalogue.split == 'train').sum())
     resolved['batch_size'] = earlier.get('batch_size') or _batch_size(config, model, trained_on, device)
     resolved['accumulate'] = earlier.get('accumulate') or config.accumulate
-    dls = make_loaders(catalogue, shape, resolved['batch_size'], _augmentation(config, resolved), config.seed, device, progress=progress)
+    batches = resolved['batch_size'], _augmentation(config, resolved), config.seed, device
+    with stage(f'packing {len(catalogue):,} photos'): dls = make_loaders(catalogue, shape, *batches, progress=progress)
     drop_small_rest(dls.train, config.processes, least=2 if resolved['norms'] == 'batch' else 1)
 
     # Its arithmetic, tried on real pictures
     images = dls.valid.one_batch()[0][:resolved['batch_size']].as_subclass(torch.Tensor)
     if config.first_image_size: _check_first_size(model, images, config)
-    precision, trial = _settle_precision(config, resolved, model, images, earlier.get('precision', config.precision))
+    with stage('trying the arithmetic'):
+        precision, trial = _settle_precision(config, resolved, model, images, earlier.get('precision', config.precision))
     resolved.update(precision=precision, precision_trial=trial or earlier.get('precision_trial', {}), device=str(device))
     resolved['compiled'] = config.compile and compile_model(model, images, precision)
 
@@ -431,6 +434,11 @@ def _consider_averages(training, history, keep):
         keep.consider(model, loss, 'average')
 
 # %% ../../nbs/33_training.finetune.ipynb #75151952
+def _describe_kept(keep):
+    "Which weights are kept, in a line"
+    names = {0: 'the head alone', 'average': 'the average of the weights before and after tuning'}
+    return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.loss:.4f}"
+
 def _train(training, history, progress, timings):
     "Solve the head, unless a checkpoint holds it, and train; the timings of it"
     # The head, or what a checkpoint has in its place
@@ -439,7 +447,7 @@ def _train(training, history, progress, timings):
     keep, checkpoint = KeepBest(history, each_epoch), Checkpoint(run.folder/'checkpoint', 60*config.checkpoint_minutes)
     if checkpoint.open(): progress.say(f'{config.arch}  goes on from its checkpoint', final=True)
     elif training.recipe.solve_head:
-        timings.update(_fit_head(training, history, keep))
+        with stage(f'solving the head of {config.arch}'): timings.update(_fit_head(training, history, keep))
         solved = f"accuracy {history.rows[-1]['accuracy']:.4f}  {duration(timings['head_seconds'])}"
         progress.say(f'{config.arch}  head solved on frozen features: {solved}', final=True)
         if left_out := _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature']):
@@ -460,6 +468,7 @@ def _train(training, history, progress, timings):
         if _averages(training) and resolved['epochs'] and rank() == 0: _consider_averages(training, history, keep)
         keep.restore(training.model)
         timings['best_epoch'] = keep.epoch_of_best
+        if keep.best is not None: progress.say(_describe_kept(keep), final=True)
         if resolved['epochs'] and training.recipe.solve_head and keep.epoch_of_best == 0:
             timings['tuning'] = f"fine-tuning brought nothing here: the head is kept, which took {duration(timings['head_seconds'])}"
             progress.say(f"{config.arch}  {timings['tuning']}", final=True)
