@@ -266,7 +266,8 @@ def last_line(
 )->str:                      # '' where there is none
     "The last line that says something: of a job that failed, its error."
     lines = _ESCAPES.sub('', Path(log).read_text(errors='replace')).splitlines() if Path(log).exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), '')
+    told = [line.strip() for line in lines if line.strip() and not line.startswith('[IPKernelApp]')]   # how a kernel was ended
+    return told[-1] if told else ''
 
 # %% ../../nbs/46_sweeps.job.ipynb #f6f2e2e8
 _LOADED = ('papermill.cli', 'papermill.execute', 'ipykernel.kernelapp', 'ipykernel.ipkernel', 'torch.onnx', 'onnxruntime', 'onnxscript',
