@@ -1,5 +1,7 @@
 """How much of each notebook shows itself: public names its examples use, and lines of example for 100 exported."""
-import ast, json, sys
+import ast
+import json
+import sys
 from pathlib import Path
 
 
@@ -22,7 +24,13 @@ def public_names(exported):
     "The functions and classes a notebook's exported cells define, without those that begin with an underscore."
     kinds = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
     nodes = [node for source in exported for node in parse(source).body]
-    return [node.name for node in nodes if isinstance(node, kinds) and not node.name.startswith('_')]
+    named = [node for node in nodes if isinstance(node, kinds) and not node.name.startswith('_')]
+    return [node.name for node in named if not is_method(node)]
+
+
+def is_method(node):
+    "Whether a function is a method that fastcore's `patch` gives to a class."
+    return any(isinstance(mark, ast.Name) and mark.id == 'patch' for mark in node.decorator_list)
 
 
 def used_names(examples):
