@@ -14,11 +14,11 @@ import pandas as pd
 from scipy.stats import norm
 
 from catdog.comparison.statistics import difference_bound
-from catdog.find.race import Evidence, pair_table, run_race, spent_seconds, whole_grid
+from catdog.finding.race import Evidence, pair_table, run_race, spent_seconds, whole_grid
 from honesty import SHARES
 
 FOLDS = 5
-LIFTS = dict(usual=(.5, .35), little=(.9, .2), much=(.2, .35), uneven=(.5, .8))     # errors tuned over errors of the head: middle, spread of its log
+LIFTS = dict(usual=(.5, .35), little=(.9, .2), much=(.2, .35), uneven=(.5, .8))     # tuned errors over the head's: middle, spread (log)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def draw_race(cell, run):
     middle, spread = LIFTS[cell.lift]
     of_heads = 1-np.minimum((1-truth)/(middle*np.exp(rng.normal(0, spread, cell.networks))), .5)
     fold = rng.permutation(np.arange(cell.photos)%FOLDS)
-    photo, network = rng.normal(0, SHARES['photo']**.5, (cell.photos, 1)), rng.normal(0, SHARES['network']**.5, (cell.photos, cell.networks))
+    photo = rng.normal(0, SHARES['photo']**.5, (cell.photos, 1))
+    network = rng.normal(0, SHARES['network']**.5, (cell.photos, cell.networks))
     moved = rng.normal(0, cell.shift, (FOLDS, cell.networks))[fold]
     def answers(skill): return (skill+photo+network+rng.normal(0, SHARES['seed']**.5, network.shape) > 0).astype(float)
     tuned = pd.DataFrame(answers(norm.ppf(truth)*np.sqrt(1+cell.shift**2)+moved), columns=names)
@@ -113,18 +114,63 @@ def grid():
     return [*cells, *other, *edges, Cell(2500, 7, 'spread', shift=.2), Cell(2500, 7, 'beyond', shift=.2)]
 
 
+MANY = """resnet18 resnet26 resnet50 resnext50_32x4d seresnet50 regnety_002 regnetx_002 mobilenetv2_050 mobilenetv3_small_050
+mobilenetv4_conv_small efficientnet_b0 tf_efficientnet_lite0 mnasnet_small ghostnet_100 lcnet_050 convnext_atto convnextv2_atto
+edgenext_xx_small mobilevit_xxs vit_tiny_patch16_224 deit_tiny_patch16_224 levit_128s fastvit_t8 repvit_m0_9 starnet_s1
+densenet121 dla34 vgg11_bn hrnet_w18_small inception_v3""".split()
+
+
+def measure_real(photos, weights, archs, size, epochs, runs):
+    "Every candidate on every fold, then the same question asked of `find` with nothing kept; the seconds and the answer of both"
+    from catdog.door import compare
+    from catdog.comparison.choose import choose
+    from catdog.finding.find import config_of, find_backbone, make_find_config
+    from catdog.finding.trainings import train_run
+    asked = dict(data=photos, weights=weights, candidates=','.join(archs), image_size=size, epochs=epochs)
+    start, everything = time.perf_counter(), make_find_config(**asked, runs=f'{runs}/all')
+    for arch in archs:
+        first = train_run(config_of(everything, arch, 0))
+        for fold in range(1, everything.folds): train_run(config_of(everything, arch, fold), like=first)
+    middle = time.perf_counter()
+    found = find_backbone(make_find_config(**asked, runs=f'{runs}/found'))
+    end, choice = time.perf_counter(), choose(compare(f'{runs}/all'), delta=1.)
+    return dict(photos=Path(photos).name, size=size, epochs=epochs, archs=archs, all_seconds=middle-start, find_seconds=end-middle,
+        all_chosen=choice.chosen, all_decided=choice.decided, chosen=found.answer, decided=found.decided, said=found.reason)
+
+
+def measure_many(photos, size=128):
+    "Costs and the free round of thirty networks with random weights: what goes through, and what is left out with a reason"
+    from catdog.finding.find import make_find_config, start_race
+    start, race = time.perf_counter(), start_race(make_find_config(data=photos, candidates=','.join(MANY), weights='none', image_size=size))
+    return dict(names=len(MANY), through=len(race.field.costs), left_out=race.field.left_out, seconds=time.perf_counter()-start)
+
+
 def main():
     from measure import machine
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', type=Path, metavar='FILE', help='write a machine-readable record')
     parser.add_argument('--times', type=int, default=200, help='races a cell')
+    parser.add_argument('--photos', help='photos to race over instead: every candidate on every fold, then find, both timed')
+    parser.add_argument('--weights', default='auto', help='pretrained weights, as for catdog train')
+    lite = [f'tf_efficientnet_lite{i}' for i in range(3)]
+    parser.add_argument('--archs', default=','.join(['baseline', *lite]), help='with --photos')
+    parser.add_argument('--size', type=int, default=128, help='side of the pictures, with --photos')
+    parser.add_argument('--epochs', type=int, help='with --photos; the recipe\'s where it is left out')
+    parser.add_argument('--runs', default='find-runs', help='folder of the runs, with --photos')
+    parser.add_argument('--many', metavar='PHOTOS', help='costs and heads of thirty networks with random weights instead')
     args = parser.parse_args()
+    if args.photos or args.many:
+        real = dict(machine=machine(), **(measure_many(args.many) if args.many else
+            measure_real(args.photos, args.weights, args.archs.split(','), args.size, args.epochs, args.runs)))
+        print(json.dumps(real, indent=1))
+        if args.json: args.json.write_text(json.dumps(real, indent=1)+'\n')
+        return
     start, rows = time.perf_counter(), []
     for cell in grid():
         rows.append(measure(cell, args.times))
         print(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in rows[-1].items()}), flush=True)
     record = dict(machine=machine(), times=args.times, seconds=time.perf_counter()-start, cells=rows)
-    if args.json: args.json.write_text(json.dumps({**(json.loads(args.json.read_text()) if args.json.exists() else {}), **record}, indent=1)+'\n')
+    if args.json: args.json.write_text(json.dumps(record, indent=1)+'\n')
 
 
 if __name__ == '__main__': main()

@@ -1,4 +1,4 @@
-"""Images a second that reach a GPU and that are trained on, with the photos on the card and in memory, beside timm's and fastai's loaders."""
+"""Images a second that reach a GPU, and that it trains on: photos on the card and in memory, beside timm's and fastai's loaders."""
 import shutil
 import sys
 import tempfile
@@ -146,7 +146,8 @@ def main():
     finally: shutil.rmtree(cache)
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device)
     title = f'Images a second on {where}, {len(files)} photos, batches of {BATCH}: median (smallest to largest) of {args.repeats} turns'
-    report('gpu', title, ['loader', 'images a second', 'over the best other, or ready batches', 'processor, µs an image'], rows, args, targets, device=where)
+    columns = ['loader', 'images a second', 'over the best other, or ready batches', 'processor, µs an image']
+    report('gpu', title, columns, rows, args, targets, device=where)
 
 
 if __name__ == '__main__': main()

@@ -134,20 +134,24 @@ def watching(job, dls, averages):
 
         def after_epoch(self):
             start = time.perf_counter()
-            self.curve.append(both(self.model, dls))
+            self.curve.append({**both(self.model, dls), **(dict(half=self.averaged(.5)) if averages else {})})
             self.spent += time.perf_counter()-start
+
+        def averaged(self, share):
+            "What the average with the weights of the start is worth; the weights are as before afterwards"
+            now = {name: value.clone() for name, value in self.model.state_dict().items()}
+            average_with(self.model, self.start, share)
+            found = both(self.model, dls)
+            self.model.load_state_dict(now)
+            return found
 
         def after_fit(self):
             if not averages: return
-            start, last = time.perf_counter(), {name: value.clone() for name, value in self.model.state_dict().items()}
+            start = time.perf_counter()
             self.others['ema'] = both(self.ema.module, dls)
             larger = replace(dls.train.shape, size=32*round(LARGER*job.size/32))
             self.others['larger pictures'] = both(self.model, make_loaders(job.catalogue, larger, 32, 'none', device=job.device))
-            for share in SHARES:
-                self.model.load_state_dict(last)
-                average_with(self.model, self.start, share)
-                self.others[f'average {share}'] = both(self.model, dls)
-            self.model.load_state_dict(last)
+            self.others.update({f'average {share}': self.averaged(share) for share in SHARES})
             self.spent += time.perf_counter()-start
     return Watch()
 
@@ -251,15 +255,15 @@ def tuned(epochs, lr, **settings):
 STRONG = dict(augmentation='strong', mixup=.2)
 WAYS = {
     'solved head': partial(catdog, recipe='frozen'),
-    'catdog': catdog,
     'tuned 10 at 1e-3': tuned(10, 1e-3),
     'fastai fine_tune(4)': partial(fastai, epochs=4),
+    'tuned 5 at 1e-3': tuned(5, 1e-3),
+    'tuned 20 at 1e-3': tuned(20, 1e-3),
+    'catdog': catdog,
+    'tuned 10 at 3e-4': tuned(10, 3e-4),
     'logistic regression': logistic_regression,
     'timm, 10 epochs': timm_loop,
     'tuned 20 at 1e-3, strong': tuned(20, 1e-3, **STRONG),
-    'tuned 10 at 3e-4': tuned(10, 3e-4),
-    'tuned 20 at 1e-3': tuned(20, 1e-3),
-    'tuned 5 at 1e-3': tuned(5, 1e-3),
     'tuned 10 at 3e-3': tuned(10, 3e-3),
     'fastai fine_tune(10)': partial(fastai, epochs=10),
     'fastai fine_tune(1)': partial(fastai, epochs=1),
@@ -317,16 +321,38 @@ def half_width(values):
     return t.ppf(.975, len(values)-1)*values.std(ddof=1)/len(values)**.5 if len(values) > 1 else float('nan')
 
 
+def outcomes(trials):
+    "Every score there is as a row: of the trials, and of what else the weights of a tuned network could have become"
+    for trial in trials:
+        if 'error' in trial: continue
+        about = {name: trial[name] for name in ('set', 'network', 'size', 'seed', 'seconds', 'epochs')}
+        yield dict(**about, way=trial['way'], accuracy=trial['accuracy'], log_loss=trial['log_loss'])
+        others = trial.get('others') or {}
+        for name, found in others.items(): yield dict(**about, way=f"{trial['way']}: {name}", **plain(found))
+        kept = [found for name, found in others.items() if name in CANDIDATES]
+        if not kept: continue
+        best = min([trial, *kept], key=lambda found: found['valid']['log_loss'])
+        yield dict(**about, way=f"{trial['way']}: last or average, by validation", **plain(best))
+
+
+CANDIDATES = ('average 0.5', 'average 0.75')   # beside the last weights, as catdog has them
+
+
+def plain(found): return dict(accuracy=found['accuracy'], log_loss=found['log_loss'])
+
+
 def table(trials):
     "A line a set, network and way: means over the seeds, and the gain over the solved head, paired by seed"
-    trials = pd.DataFrame([trial for trial in trials if 'error' not in trial])
-    if trials.empty: return
-    heads = trials[trials.way == 'solved head'].set_index(['set', 'network', 'size', 'seed']).accuracy
-    for (name, arch, size, way), some in trials.groupby(['set', 'network', 'size', 'way'], sort=False):
-        gain = (some.set_index(['set', 'network', 'size', 'seed']).accuracy-heads).dropna()
-        over = f'{100*gain.mean():+.1f} ± {100*half_width(gain):.1f}'
+    rows = pd.DataFrame(list(outcomes(trials)))
+    if rows.empty: return
+    split = ['set', 'network', 'size', 'seed']
+    heads = rows[rows.way == 'solved head'].set_index(split)
+    for (name, arch, size, way), some in rows.groupby(['set', 'network', 'size', 'way'], sort=False):
+        some = some.set_index(split)
+        gain, loss = (100*(some.accuracy-heads.accuracy)).dropna(), (some.log_loss-heads.log_loss).dropna()
+        over = f'{gain.mean():+.1f} ± {half_width(gain):.1f}'
         yield (f'{name}  {arch}  {size} px  {way}', len(some), f'{100*some.accuracy.mean():.1f}', over, f'{some.log_loss.mean():.3f}',
-            f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}')
+            f'{loss.mean():+.3f}', f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}')
 
 
 def make_jobs(args, folder):
@@ -351,18 +377,20 @@ def main():
         size=(128, 'side of the input, in pixels'), seeds=([0, 1, 2], 'of the split and of the training'),
         device=('cpu', 'where networks are computed'), workers=(1, 'jobs at a time; seconds mean something with one'),
         shared=(str(ROOT.parent/'shared'), 'folder with data/SET and weights/NETWORK.safetensors'),
-        minutes=(1e6, 'after which no trial is begun'), out=(str(RECORD), 'lines of finished trials, which are not repeated'))
+        lines=(0, '1 runs nothing, and makes the table of the lines that are there'),
+        where=('', 'what the lines were measured on, where that is another machine'), minutes=(1e6, 'after which no trial is begun'), out=(str(RECORD), 'lines of finished trials, which are not repeated'))
     if args.quick: vars(args).update(QUICK)
-    args.out = Path(args.out)
+    args.out, args.shared = Path(args.out), str(Path(args.shared).resolve())
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
         os.environ.update({'CATDOG_CACHE': folder+'/cache', 'PYTHONWARNINGS': 'ignore', 'HF_HUB_OFFLINE': '1'})
-        run_jobs(list(make_jobs(args, folder)), args, start+60*args.minutes)
+        if not args.lines: run_jobs(list(make_jobs(args, folder)), args, start+60*args.minutes)
     chosen = dict(set=args.sets, network=args.networks, way=args.ways, seed=args.seeds)
     trials = [trial for trial in read_record(args.out) if all(trial[part] in some for part, some in chosen.items())]
-    columns = ['', 'seeds', 'accuracy %', 'points over the head', 'log loss', 'seconds', 'epochs']
+    columns = ['', 'seeds', 'accuracy %', 'points over the head', 'log loss', 'over the head', 'seconds', 'epochs']
     title = 'Ways to fine-tune: means over seeds, each with a split of its own; seconds are medians'
-    report('recipes', title, columns, list(table(trials)), args)
+    if args.where: title = f'{title} ({args.where})'
+    report('recipes', title, columns, list(table(trials)), args, **(dict(machine=dict(where=args.where)) if args.where else {}))
 
 
 if __name__ == '__main__': main()

@@ -13,7 +13,7 @@ os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 warnings.filterwarnings('ignore', message=r'`torch\.jit\.', category=FutureWarning)
 warnings.filterwarnings('ignore', message='IProgress not found')
 
-__all__ = ['audit', 'train', 'compare', 'choose', 'predict']
+__all__ = ['audit', 'train', 'find', 'compare', 'choose', 'predict']
 
 
 def __getattr__(name):

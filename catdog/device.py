@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['pick_device', 'worker_device', 'keep_freed_memory', 'fix_seed', 'training_arithmetic', 'autocast', 'synchronize',
            'training_step', 'pick_precision', 'send', 'exact_products', 'is_out_of_memory', 'largest_batch',
-           'step_fits', 'compile_model', 'describe_hardware', 'describe_versions']
+           'step_fits', 'compile_model', 'describe_hardware', 'describe_versions', 'others_on_card', 'card_joules']
 
 # %% ../nbs/04_device.ipynb #fc9755dd
-import copy, ctypes, os, platform, random, sys, time, warnings
+import copy, ctypes, os, platform, random, re, sys, time, warnings
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -124,23 +124,27 @@ def training_step(
     loss.backward()
     model.zero_grad(set_to_none=True)
 
-def _step_seconds(model, images, precision):
-    "The shortest of two steps, after one to warm up; that one where it took seconds"
+def _forward(model, images, precision):
+    with torch.no_grad(), autocast(images.device, precision): model(images)
+
+def _step_seconds(model, images, precision, step):
+    "The median of four steps, after one to warm up; that one where it took seconds"
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         synchronize(images.device)
         start = time.perf_counter()
-        training_step(model, images, precision)
+        step(model, images, precision)
         synchronize(images.device)
         seconds.append(time.perf_counter()-start)
         if seconds[0] > 2: break
-    return min(seconds[1:] or seconds)
+    return float(np.median(seconds[1:] or seconds))
 
 # %% ../nbs/04_device.ipynb #e30dee01
 def pick_precision(
     model:nn.Module,             # On its device
     images:torch.Tensor,         # float32 (n, 3, size, size), a batch on the same device
-    precision:str='auto'         # As `RunConfig.precision`
+    precision:str='auto',        # As `RunConfig.precision`
+    learns:bool=True             # Whether it is to be trained; where not, forward passes alone are timed
 )->tuple[str, dict]:             # 'fp32', 'bf16' or 'fp16', and the seconds a step that were measured
     "The arithmetic of the training step: what was asked for, or the faster; bf16 must win by a tenth."
     if precision == 'fp16' and not images.is_cuda: raise ConfigError("precision = 'fp16' needs CUDA; on a CPU take 'bf16' or 'fp32'")
@@ -148,8 +152,8 @@ def pick_precision(
     if images.is_cuda: return 'bf16' if torch.cuda.is_bf16_supported(including_emulation=False) else 'fp16', {}
     if images.device.type != 'cpu': return 'fp32', {}
     with torch.random.fork_rng(devices=[]):
-        trial = copy.deepcopy(model).train()
-        seconds = {p: _step_seconds(trial, images[:8], p) for p in ('fp32', 'bf16')}
+        trial, step = copy.deepcopy(model).train(learns), training_step if learns else _forward
+        seconds = {p: _step_seconds(trial, images[:8], p, step) for p in ('fp32', 'bf16')}
     return 'bf16' if seconds['bf16'] < .9*seconds['fp32'] else 'fp32', seconds
 
 # %% ../nbs/04_device.ipynb #1dd7485e
@@ -164,11 +168,12 @@ def send(
 
 @contextmanager
 def exact_products():
-    "Matrix products of the block in all bits of float32."
-    matmul = torch.backends.cuda.matmul
-    before, matmul.allow_tf32 = matmul.allow_tf32, False
+    "Matrix products and convolutions of the block in all bits of float32."
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
     try: yield
-    finally: matmul.allow_tf32 = before
+    finally: matmul.allow_tf32, cudnn.allow_tf32 = before
 
 # %% ../nbs/04_device.ipynb #3aeb8a6a
 def is_out_of_memory(
@@ -234,12 +239,18 @@ def _cpu_name():
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.processor() or platform.machine()
 
+# %% ../nbs/04_device.ipynb #7ee39ae9
+def _driver_version(text):
+    "The driver's version in what the kernel says of it; '' where there is none"
+    found = re.search(r'\b\d{3,}\.\d+(\.\d+)?\b', text)
+    return found[0] if found else ''
+
 def _cuda_versions():
     "CUDA, cuDNN and the driver; {} where there is no card"
     if not torch.cuda.is_available(): return {}
     driver = Path('/proc/driver/nvidia/version')
     known = dict(cuda=torch.version.cuda, cudnn=str(torch.backends.cudnn.version()))
-    return {**known, 'driver': driver.read_text().splitlines()[0].split('Module')[-1].split()[0]} if driver.exists() else known
+    return {**known, 'driver': _driver_version(driver.read_text())} if driver.exists() else known
 
 def describe_hardware(
     device:torch.device|None=None    # What is used of it; None does not say
@@ -258,3 +269,33 @@ _SOFTWARE = ('catdog-timm', 'torch', 'timm', 'fastai', 'numpy', 'pillow')
 def describe_versions()->dict:   # Distribution name to version
     "The software a run is made with."
     return {'python': platform.python_version(), **{name: version(name) for name in _SOFTWARE}}
+
+# %% ../nbs/04_device.ipynb #957b3cff
+def _card(device):
+    "The management library and its handle of a card. OSError where it cannot be asked"
+    try:
+        import pynvml
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID('GPU-'+str(torch.cuda.get_device_properties(device).uuid))
+    except Exception as error: raise OSError(f'the card cannot be asked: {error}') from None
+
+def others_on_card(
+    device:torch.device
+)->list[int]:                    # Their process numbers; empty where that cannot be told
+    "Other processes that compute on a GPU."
+    if device.type != 'cuda': return []
+    try:
+        library, card = _card(device)
+        running = library.nvmlDeviceGetComputeRunningProcesses(card)
+    except Exception: return []
+    return sorted({process.pid for process in running}-{os.getpid()})
+
+def card_joules(
+    device:torch.device
+)->float|None:                   # None where the card does not count, as before 2018
+    "Energy that a GPU has drawn since its driver was loaded."
+    if device.type != 'cuda': return None
+    try:
+        library, card = _card(device)
+        return library.nvmlDeviceGetTotalEnergyConsumption(card)/1000
+    except Exception: return None

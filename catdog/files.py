@@ -92,8 +92,8 @@ def making(
         except OSError:
             if not folder.exists(): raise   # another process was first
     except OSError as error:
-        if error.filename is None and error.errno: raise OSError(error.errno, error.strerror, str(folder)) from None   # a write names no file
-        raise
+        if error.filename or not error.errno: raise
+        raise OSError(error.errno, error.strerror, str(folder)) from None      # a write names no file
     finally: shutil.rmtree(partial, ignore_errors=True)
 
 # %% ../nbs/01_files.ipynb #7581826e

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,19 @@ def page():
         browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
         yield browser.new_page(viewport=dict(width=1280, height=900))
         browser.close()
+
+
+def render_site():
+    "The rendered site of this checkout, made once a test run and left alone until a notebook changes"
+    if sys.version_info < (3, 11): pytest.skip('smalldocs needs Python 3.11')
+    from filelock import FileLock
+    site = ROOT/'_docs'
+    made_of = [*(ROOT/'nbs').glob('*'), ROOT/'_quarto.yml', ROOT/'scripts'/'docs.py']
+    with FileLock(Path(tempfile.gettempdir())/f'{ROOT.parent.name}-{ROOT.name}-docs.lock'):
+        if not (site/'index.html').exists() or (site/'index.html').stat().st_mtime < max(path.stat().st_mtime for path in made_of):
+            done = run(sys.executable, ROOT/'scripts'/'docs.py', cwd=ROOT, timeout=600)
+            assert done.returncode == 0, done.stdout+done.stderr
+    return site
 
 
 @pytest.fixture

@@ -210,5 +210,6 @@ def test_a_class_that_is_told_without_looking_is_named(planted, drawn, tmp_path)
 
 def test_a_set_too_small_to_ask_has_no_shortcut(tmp_path):
     from catdog.photos.card import describe_shortcuts, find_shortcuts
-    few = pd.DataFrame(dict(path=['a.jpg', 'b.png'], label=['a', 'b'], sha256=['1', '2'], status='ok', note='', width=9, height=9, thumbnail=''))
+    few = pd.DataFrame(dict(path=['a.jpg', 'b.png'], label=['a', 'b'], sha256=['1', '2'], status='ok', note='',
+        width=9, height=9, thumbnail=''))
     assert describe_shortcuts(find_shortcuts(few)) == []

@@ -1,6 +1,6 @@
 """Folds: every photo is tested once, by a network that never saw it, and the folds are one setup."""
 import pytest
-from conftest import TINY, catdog, options
+from conftest import TINY, catdog
 
 from catdog.comparison.choose import choose
 from catdog.comparison.compare import compare_runs
@@ -22,11 +22,11 @@ def test_folds_that_are_none_are_refused(settings, said):
     with pytest.raises(ValueError, match=said): make_config(**settings)
 
 
-def test_folds_are_gathered_as_one_setup(tmp_path, pets):
-    for fold in range(2):
-        settings = {**TINY, 'arch': 'test_resnet', 'data': pets, 'runs': tmp_path/'runs', 'recipe': 'frozen', 'folds': 2, 'fold': fold}
-        done = catdog('train', *options(settings))
-        assert done.returncode == 0, done.stderr
+def test_a_sweep_trains_every_fold_and_they_are_one_setup(tmp_path, pets):
+    "`catdog sweep folds=2`: nobody names a fold"
+    settings = {**TINY, 'arch': 'test_resnet', 'data': pets, 'runs': tmp_path/'runs', 'recipe': 'frozen', 'folds': 2}
+    done = catdog('sweep', *[f'{name}={value}' for name, value in settings.items()])
+    assert done.returncode == 0, done.stderr
     comparison = compare_runs(*read_runs(tmp_path/'runs'))
     row = comparison.rows.iloc[0]
     assert len(comparison.rows) == 1 and (row.runs, row.seeds, row.photos) == (2, 1, 60)

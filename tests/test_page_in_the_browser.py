@@ -57,7 +57,7 @@ def test_it_agrees_on_a_hundred_photos(folder, drawn, address, page):
     asked = []
     page.on('request', lambda request: asked.append(request.url))
     page.goto(address)
-    page.wait_for_function('window.classify')
+    page.wait_for_function('() => Boolean(window.classify)')
     told = page.evaluate(ASK, [path.name for path in drawn])
     here = catdog('predict', folder/'model.onnx', *drawn, '--json', '--batch-size', 1)
     ours = [json.loads(line) for line in here.stdout.splitlines()]

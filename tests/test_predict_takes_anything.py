@@ -36,7 +36,8 @@ def test_what_never_ends_costs_a_row(model, pets, tmp_path):
 
 def test_names_of_any_kind_take_a_row_and_the_rest_goes_on(model, pets, tmp_path):
     photo = (pets/'cat'/'cat.0.jpg').read_bytes()
-    names = [os.fsencode(tmp_path)+name for name in (b'/caf\xe9.jpg', b'/new\nline.jpg', b'/\x1b[2Jgone.jpg', '/\u202e猫 .jpg'.encode(), b'/-n')]
+    odd = b'/caf\xe9.jpg', b'/new\nline.jpg', b'/\x1b[2Jgone.jpg', '/\u202e猫 .jpg'.encode(), b'/-n'
+    names = [os.fsencode(tmp_path)+name for name in odd]
     for name in names: open(name, 'wb').write(photo)
     done = catdog('predict', model, *map(os.fsdecode, names), errors='surrogateescape')
     assert done.returncode == 0 and len(done.stdout.splitlines()) == len(names), done.stderr

@@ -1,10 +1,9 @@
 """The report and the site as a reader sees them, in headless Chromium."""
 import json
 import re
-import sys
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, render_site
 
 
 def test_report_opens_without_a_server(report, page):
@@ -99,11 +98,7 @@ def test_no_text_of_a_record_becomes_markup(hostile, page):
 
 
 @pytest.fixture(scope='module')
-def site():
-    if sys.version_info < (3, 11): pytest.skip('smalldocs needs Python 3.11')
-    done = run(sys.executable, ROOT/'scripts'/'docs.py', cwd=ROOT, timeout=600)
-    assert done.returncode == 0, done.stdout+done.stderr
-    return ROOT/'_docs'
+def site(): return render_site()
 
 
 def test_site_has_every_notebook(site):

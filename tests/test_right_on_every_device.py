@@ -160,3 +160,17 @@ def test_doctor_finds_nothing_wrong():
     found = json.loads(done.stdout)
     assert done.returncode == 0 and not [check for check in found['findings'] if check['state'] == 'failed'], done.stdout
     assert {check['check'] for check in found['findings'] if check['state'] == 'ok'} >= {'fused step', 'resume', 'processes', 'export'}
+
+
+def test_choice_by_what_runs_cost_on_a_card(tmp_path):
+    from catdog.comparison.example import write_example_run
+    for arch, ms, memory in (('small', 2., 90.), ('large', 3., 900.)):
+        card = dict(cost=dict(device='cuda (a card)', latency_ms=ms, images_per_second=1000., peak_memory_mb=memory))
+        for seed in (0, 1): write_example_run(tmp_path, arch, seed, .97, latency_ms=40., costs_elsewhere={'the server': card})
+    roomy, tight = (json.loads(catdog('choose', tmp_path, '--on', 'gpu', '--max-gpu-mb', most, '--json').stdout) for most in (1000, 100))
+    found = {row['setup']: row for row in tight['candidates']}
+    assert [row['latency'] for row in roomy['candidates']] == [2., 3.] and roomy['chosen'] == 'small'
+    assert found['large']['over'] == ['card memory'] and found['small']['within_budget']
+    write_example_run(tmp_path, 'unmeasured', 0, .97)
+    done = catdog('choose', tmp_path, '--on', 'gpu')
+    assert done.returncode == 2 and 'unmeasured was not measured on a GPU' in done.stderr

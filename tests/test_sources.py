@@ -344,7 +344,8 @@ def test_lists_as_spreadsheets_write_them(case, tmp_path):
 BAD_LISTS = {   # Text of a CSV, and what is said of it
     'no row': ('path,label\n', 'lists no photo'), 'no columns': ('p/0.png,cat\np/1.png,dog\n', 'the first line names the columns'),
     'two that may be the path': ('image,file,label\na,b,c\n', "no column 'path'"), 'nothing': ('', 'cannot be read as a table'),
-    'a web page': ('<!DOCTYPE html><html>404</html>', "no column 'path'"), 'too long a row': ('path,label\np/0.png,cat\na,b,c,d\n', 'cannot be read'),
+    'a web page': ('<!DOCTYPE html><html>404</html>', "no column 'path'"),
+    'too long a row': ('path,label\np/0.png,cat\na,b,c,d\n', 'cannot be read'),
     'a path on two lines': ('path,label\np/0.png,cat\n"p/a\nb.png",dog\n', r"lists 1 file that is not there, '.*a\\nb.png'"),
     'an unknown side': ('path,label,split\np/0.png,cat,foo\np/1.png,dog,\n', "split 'foo' is none of")}
 
@@ -360,7 +361,8 @@ def test_a_list_that_cannot_be_read_is_one_line(case, tmp_path):
 
 def test_a_list_beside_its_photos_is_taken_for_the_folder(tmp_path):
     lay_out(tmp_path/'photos', [*pictures('all', n=4), 'README.md'])
-    (tmp_path/'photos'/'labels.csv').write_text('file_name,label\n'+''.join(f'all/{i}.png,{label}\n' for i, label in enumerate(['cat', 'dog']*2)))
+    rows = [f'all/{i}.png,{label}\n' for i, label in enumerate(['cat', 'dog']*2)]
+    (tmp_path/'photos'/'labels.csv').write_text('file_name,label\n'+''.join(rows))
     found = find_photos(tmp_path/'photos')
     assert found.label.tolist() == ['cat', 'dog']*2 and 'labels are read from labels.csv' in found.attrs['said']
     (tmp_path/'photos'/'notes.csv').write_text('a,b\n1,2\n')

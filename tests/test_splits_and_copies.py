@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from catdog.errors import DataError
 from catdog.photos.catalogue import assign_folds, assign_splits, choose_subset, compare_catalogues, make_catalogue, photos_id
 from catdog.photos.decode import open_photo
-from catdog.photos.duplicates import group_duplicates, near_copies, near_pairs
+from catdog.photos.duplicates import find_leaks, group_duplicates, near_copies, near_pairs
 from catdog.photos.review import add_verdict
 from catdog.photos.sample import draw_picture
 from catdog.photos.workers import difference_hash, grey_thumbnail
@@ -123,6 +123,16 @@ def test_photos_of_one_layout_are_no_copies(layout):
     groups = group_duplicates(table)
     assert len(candidates) > 300 and groups[:150].nunique() > least*150
     assert (groups[150:].to_numpy() == groups[:16].to_numpy()).mean() > .8
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_given_sides_of_one_layout_have_the_leaks_that_were_planted(layout):
+    "Of 60 test photos one is a copy of a training photo; hardly another is called one (a tenth at most)"
+    pictures = LAYOUTS[layout][0](160)
+    table = looks_of([*pictures, saved(pictures[7], 90)]).assign(split='train')
+    table.loc[100:, 'split'] = 'test'
+    leaks = find_leaks(table.assign(group=group_duplicates(table)))
+    assert leaks[160] and leaks.sum() <= 6, leaks[leaks].index
 
 
 def test_a_layout_can_be_trained_on_with_its_classes_in_their_shares(tmp_path):

@@ -13,7 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from catdog.evaluation.metrics import calibration_error, predictions_table, quality, wilson_interval
 from catdog.comparison.statistics import Tested, accuracy_intervals, compare_pairs, difference_bound, expect_of_best
-from catdog.comparison.statistics import gather_correct, holm, mcnemar_p_value, spread, tango_p_value
+from catdog.comparison.statistics import _share_below, gather_correct, holm, mcnemar_p_value, spread, tango_p_value
 
 
 @pytest.fixture(scope='module', params=[2, 3], ids=['two classes', 'three classes'])
@@ -171,3 +171,13 @@ def test_one_setup_has_wilsons_interval():
     best = expect_of_best(tested)
     assert accuracy_intervals(tested).loc['a'].tolist() == pytest.approx(wilson_interval(296, 300), abs=.002)
     assert (best['low'], best['high']) == pytest.approx(wilson_interval(296, 300), abs=.002)
+
+
+def test_the_winners_distribution_is_scipys_truncated_normal():
+    "What `expect_of_best` inverts: a normal variable that is known to lie above a threshold and within the joint bounds"
+    rng = np.random.default_rng(17)
+    for _ in range(200):
+        mean, error = rng.normal(0, 1), rng.uniform(.2, 2)
+        low, value, high = np.sort(rng.normal(mean, 1.5*error, 3))
+        theirs = stats.truncnorm.cdf(value, (low-mean)/error, (high-mean)/error, mean, error)
+        assert _share_below(value, mean, error, low, high) == pytest.approx(theirs, abs=1e-7)

@@ -22,7 +22,7 @@ def bare(tmp_path_factory, wheel):
     needed = settings['DEFAULT']['runtime_requirements'].split()
     done = run(folder/'bin'/'pip', 'install', '--quiet', '--no-compile', *needed, timeout=600)
     if done.returncode: pytest.skip(f'the package index is not reached: {done.stderr.splitlines()[-1][:200]}')
-    done = run(folder/'bin'/'pip', 'install', '--quiet', '--no-deps', wheel)
+    done = run(folder/'bin'/'pip', 'install', '--quiet', '--no-deps', '--force-reinstall', wheel)
     assert done.returncode == 0, done.stderr
     return folder
 

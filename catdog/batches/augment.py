@@ -228,6 +228,7 @@ class Augmentation:
     scale:tuple[float, float]=(.35, 1)   # Share of the photo's area a crop takes
     jitter:float=.2                      # Brightness, contrast and saturation change by a factor within this of 1
     operations:str=''                    # 'trivial' or 'rand': operations of TrivialAugment or RandAugment as well
+    flips:str='horizontal'               # Mirrored left to right; 'both' turns upside down as well, 'none' leaves photos as they stand
 
 AUGMENTATIONS = dict(
     none=None, light=Augmentation(),
@@ -291,6 +292,7 @@ class ViewPlan:
     boxes:np.ndarray             # int (n, 4): left, top, right and bottom, in pixels
     mirrored:np.ndarray          # bool (n,)
     factors:torch.Tensor|None    # float32 (n, 3), as for `shift_colours`; None leaves colours alone
+    overturned:np.ndarray        # bool (n,): turned upside down
 
 def _centre_box(height, width, shape):
     "What evaluation sees of a packed photo"
@@ -306,11 +308,19 @@ def plan_views(
     how:Augmentation|None        # None plans the centre crops
 )->ViewPlan:
     "Boxes, mirroring and colours of a batch."
-    if how is None: return ViewPlan(np.array([_centre_box(*size, shape) for size in sizes]), np.zeros(len(sizes), bool), None)
+    never = np.zeros(len(sizes), bool)
+    if how is None: return ViewPlan(np.array([_centre_box(*size, shape) for size in sizes]), never, None, never)
     factors = torch.as_tensor(1+how.jitter*(2*draws[:, COLOUR]-1), dtype=torch.float32) if how.jitter else None
-    return ViewPlan(random_boxes(*np.asarray(sizes).T, draws, how.scale), draws[:, MIRROR] < .5, factors)
+    mirrored = draws[:, MIRROR] < .5 if how.flips != 'none' else never
+    overturned = 2*draws[:, MIRROR]%1 < .5 if how.flips == 'both' else never   # the next digit of the same chance
+    return ViewPlan(random_boxes(*np.asarray(sizes).T, draws, how.scale), mirrored, factors, overturned)
 
 # %% ../../nbs/18_batches.augment.ipynb #4e0265c5
+def _overturn(views, which):
+    "Some of the views upside down"
+    if not which.any(): return views
+    return torch.where(torch.as_tensor(which, device=views.device).view(-1, 1, 1, 1), views.flip(-2), views)
+
 _AT_ONCE = 8   # views that go through colour and normalisation together
 
 def augment(
@@ -336,6 +346,7 @@ def augment(
             crop_and_resize(pixels, box, shape.size, shape.interpolation, view)
         if how and how.operations:
             views = torch.cat([_operate(view, draw, how.operations) for view, draw in zip(views.split(1), draws[rows, OPERATIONS])])
+        views = _overturn(views, plan.overturned[rows])
         _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
     return out
 
@@ -422,7 +433,7 @@ class ResidentPhotos:
         largest = tuple((plan.boxes[:, 2:]-plan.boxes[:, :2]).max(0).tolist())
         where = self.starts[chosen], self.widths[chosen]
         views = resize_boxes(self.pixels, *where, boxes, shape.size, shape.interpolation, largest)
-        views = torch.where(mirrored.view(-1, 1, 1, 1), views.flip(-1), views)
+        views = _overturn(torch.where(mirrored.view(-1, 1, 1, 1), views.flip(-1), views), plan.overturned)
         if plan.factors is not None: views = shift_colours(views, send(plan.factors, self.device))
         out = torch.empty_like(views, memory_format=torch.channels_last)
         return normalize(views, shape, out)

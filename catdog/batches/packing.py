@@ -19,11 +19,10 @@ from filelock import FileLock, Timeout
 from PIL import ImageOps, JpegImagePlugin
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
-from tqdm import tqdm
 
 from ..errors import DataError
 from ..files import cache_folder
-from ..machine import usable_cores
+from ..machine import progress_bar, usable_cores
 from ..photos.decode import open_photo
 from ..photos.preprocessing import Preprocessing
 
@@ -251,12 +250,12 @@ def _write_pack(partial, photos, shape, exact, compressed, workers, progress):
         pixels = np.ascontiguousarray(read_pixels(path, shape, exact))
         return pixels.shape[:2], _compress(pixels) if compressed else pixels
     done = _resume(partial)
-    bar = dict(desc='packing photos', unit='photos', leave=False, mininterval=.5, disable=not progress)
+    bar = dict(desc='packing photos', unit='photos', show=progress)
     with (open(partial/'pixels.bin', 'ab') as pixels, open(partial/'chunks.jsonl', 'a') as journal,
             ThreadPoolExecutor(workers or usable_cores()) as pool):
         writer = _ChunkWriter(pixels, journal)
         decoded = map_ahead(pool, read, photos.path.iloc[done:], ahead=CHUNK)
-        for size, data in tqdm(decoded, initial=done, total=len(photos), **bar): writer.add(size, data)
+        for size, data in progress_bar(decoded, initial=done, total=len(photos), **bar): writer.add(size, data)
         writer.close()
         os.fsync(pixels.fileno())
     (partial/'checked.json').write_text(json.dumps(_stamp(partial)))

@@ -28,25 +28,31 @@ class Question:
     max_mb:float|None=None       # Most MiB of the artefact's file
     delta:float|None=None        # Points (hundredths) of the score that may be given up; None takes the smallest that the photos can show
     by:str='latency'             # What is to be cheap, one of `COSTS`
+    on:str='cpu'                 # Where it will run: 'cpu' or 'gpu'
+    max_gpu_mb:float|None=None   # Most MiB of the card's memory, in batches of 32
 
     def __post_init__(self):
+        if self.on not in ('cpu', 'gpu'): raise ConfigError(f"on is {self.on!r}: it must be 'cpu' or 'gpu'")
         if self.by not in COSTS: raise ConfigError(f'by is {self.by!r}: it must be one of {listing(COSTS, last="or")}')
         if self.delta is not None and not 0 <= self.delta < 100:
             raise ConfigError(f'delta is {self.delta}: it counts in points of accuracy, so it must lie between 0 and 100')
-        for name, limit in (('max_ms', self.max_ms), ('max_mb', self.max_mb)):
+        for name, limit in (('max_ms', self.max_ms), ('max_mb', self.max_mb), ('max_gpu_mb', self.max_gpu_mb)):
             if limit is not None and not limit > 0: raise ConfigError(f'{name} is {limit}: it must be above 0')
 
     def broken(self, cost)->list[str]:
         "Which limits a setup with these costs breaks."
-        limits = {'latency': self.max_ms, 'size': self.max_mb}
+        limits = {'latency': self.max_ms, 'size': self.max_mb, 'card memory': self.max_gpu_mb}
         return [what for what, limit in limits.items() if limit is not None and not cost[what] <= limit]
 
 def costs(
-    comparison:Comparison
-)->pd.DataFrame:             # By setup, the columns `COSTS`
+    comparison:Comparison,
+    on:str='cpu'             # 'cpu', or 'gpu' for the latency there
+)->pd.DataFrame:             # By setup, the columns `COSTS` and 'card memory'
     "What each setup costs, in every way it can be counted."
     rows = comparison.rows
-    found = {'latency': latency(rows), 'size': size_mb(rows), 'macs': rows.macs/1e6}
+    missing = pd.Series(np.nan, rows.index)
+    here = rows.get('gpu_latency_ms', missing) if on == 'gpu' else latency(rows)
+    found = {'latency': here, 'size': size_mb(rows), 'macs': rows.macs/1e6, 'card memory': rows.get('gpu_memory_mb', missing)}
     found.update(training=rows.train_seconds, energy=rows.train_wh)
     return pd.DataFrame(found).astype(float)
 
@@ -141,7 +147,11 @@ class _Ask:
 # %% ../../nbs/53_comparison.choose.ipynb #44680b04
 def _ask(comparison, question):
     "Costs and verdicts, cheapest first"
-    table, by = costs(comparison), question.by
+    table, by = costs(comparison, question.on), question.by
+    card = ['card memory'] if question.max_gpu_mb is not None else []
+    unmeasured = table.index[table[[*card, *(['latency'] if question.on == 'gpu' else [])]].isna().any(axis=1)]
+    if len(unmeasured):
+        raise ConfigError(f'{listing(unmeasured)} was not measured on a GPU: catdog evaluate RUN --cost does it, on a machine that has one')
     missing = listing(table.index[table[by].isna()])
     if missing: raise ConfigError(f'by = {by!r} cannot be used: {missing} has no such measurement')
     table['over'] = [question.broken(cost) for _, cost in table.iterrows()]
@@ -177,6 +187,7 @@ def _found_sentence(ask, chosen, high):
     shown = f'is the cheapest that is shown to be within {in_points(ask.delta)} of every other ({bound})'
     return f'{chosen} {shown}. It costs {ask.money(chosen)}. {describe_best(ask.comparison)}'
 
+# %% ../../nbs/53_comparison.choose.ipynb #70f4d410
 def photos_to_decide(
     comparison:Comparison,
     judged:pd.Series,        # A row of `behind_best`, with the setup as its name
@@ -219,6 +230,7 @@ def _none_inside(ask):
     over = f'The cheapest, {near}, takes {ask.money(near)}; it is over in {listing(ask.table.over[near])}.'
     return _Answer(None, True, ['No setup is within the budget.', over])
 
+# %% ../../nbs/53_comparison.choose.ipynb #55244fd9
 def _none_good(ask):
     "The answer where all within the budget are shown to be worse"
     chosen, judged = ask.comparison.rows.score[ask.inside].idxmax(), ask.judged
@@ -260,8 +272,8 @@ def _anew(ask, answer):
     return bool(behind_best(ask.comparison, ask.delta, answer.share, anew=True).high[answer.chosen] <= ask.delta)
 
 # %% ../../nbs/53_comparison.choose.ipynb #8fa6cea3
-_ANEW = {True: 'This holds for networks trained anew with other seeds, too.',
-    False: 'This is said of the networks trained here; whether it holds for networks trained anew, their seeds leave open.'}
+_ANEW = {True: 'That it is good enough holds for networks trained anew with other seeds, too.',
+    False: 'That it is good enough is said of the networks trained here; for networks trained anew their seeds leave it open.'}
 
 def _note(ask):
     "What `delta` means here, before the answer; empty where it was given and can be shown"
@@ -285,10 +297,12 @@ def choose(
     max_ms:float|None=None,      # Most milliseconds from JPEG bytes to a label
     max_mb:float|None=None,      # Most MiB of the artefact's file
     delta:float|None=None,       # Points (hundredths) of the score that may be given up; None takes the smallest that can be shown
-    by:str='latency'             # What is to be cheap, one of `COSTS`
+    by:str='latency',            # What is to be cheap, one of `COSTS`
+    on:str='cpu',                # Where it will run: 'cpu' or 'gpu'
+    max_gpu_mb:float|None=None   # Most MiB of the card's memory
 )->Choice:
     "The cheapest setup that is not worse than any other by more than `delta`. ConfigError for limits that make no sense."
-    ask = _ask(comparison, Question(max_ms, max_mb, delta, by))
+    ask = _ask(comparison, Question(max_ms, max_mb, delta, by, on, max_gpu_mb))
     answer = _decide(ask)
     anew = _anew(ask, answer)
     told = _ANEW.get(anew if comparison.tested.same_photos else None)

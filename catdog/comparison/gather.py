@@ -57,18 +57,31 @@ def _name_photos(text):
     first = ~photos.duplicated()
     return photos[first], first, hashlib.sha256('\n'.join(sorted(lines)).encode()).hexdigest()[:12]
 
+def _take_apart(table):
+    "As `take_apart`, of an Arrow table: not by way of pandas, which takes longer than reading"
+    names = [name for name in table.column_names if name.startswith('p_')]
+    place = {name.removeprefix('p_'): i for i, name in enumerate(names)}
+    try:
+        if len(names) < 2: raise KeyError('two classes')
+        columns = [table[name].to_pylist() for name in ('sha256', 'label')]
+        truth = np.array([place[label] for label in columns[1]], int)
+    except KeyError: take_apart(table.to_pandas())       # says what is wrong
+    probabilities = np.column_stack([table[name].to_numpy().astype(float) for name in names])
+    return *columns, probabilities, truth
+
+# %% ../../nbs/51_comparison.gather.ipynb #33cc8d5c
 @lru_cache(maxsize=8192)
 def _read_scores(path, changed):
     "`PhotoScores` of a predictions file; `changed` is when it was written"
     import pyarrow.parquet
-    table = pyarrow.parquet.read_table(path).to_pandas()
-    _, probabilities, truth = take_apart(table)
-    photos, first, test_id = _name_photos('\n'.join((table.sha256+' '+table.label).tolist()))
+    with pyarrow.parquet.ParquetFile(path) as file: table = file.read(use_threads=False)
+    sha256, label, probabilities, truth = _take_apart(table)
+    photos, first, test_id = _name_photos('\n'.join(map(' '.join, zip(sha256, label))))
     of_truth = probabilities[np.arange(len(truth)), truth]
     before = np.arange(probabilities.shape[1]) < truth[:, None]
     rank = (probabilities > of_truth[:, None]).sum(1)+((probabilities == of_truth[:, None]) & before).sum(1)
-    group = table.group.to_numpy() if 'group' in table else table.sha256.to_numpy()
-    return PhotoScores(photos, table.label.to_numpy()[first], of_truth[first], rank[first], group[first], test_id)
+    group = np.array(table['group'].to_pylist() if 'group' in table.column_names else sha256, object)
+    return PhotoScores(photos, np.array(label, object)[first], of_truth[first], rank[first], group[first], test_id)
 
 def read_scores(
     folder:str|Path          # A run folder. OSError and ValueError say what is wrong with its predictions
@@ -81,7 +94,8 @@ def read_scores(
 _SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'roc_auc',
     'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
-    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy']
+    'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy',
+    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
     'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
@@ -131,6 +145,15 @@ def _pool(catalogue, config):
     return f"{catalogue['pool']} {config['folds']} folds" if config.get('folds') else f"{catalogue['pool']} {config.get('test_fraction')}"
 
 # %% ../../nbs/51_comparison.gather.ipynb #af0356db
+def _gpu_costs(info):
+    "What a run costs on a GPU, wherever that was measured last; {} where it never was"
+    measured = [info.get('cost') or {}, *(place.get('cost') or {} for place in (info.get('costs_elsewhere') or {}).values())]
+    cost = next((cost for cost in measured if str(cost.get('device', '')).startswith('cuda')), None)
+    training = dict(gpu_train_memory_mb=info.get('timings', {}).get('train_peak_memory_mb'))
+    if cost is None: return training
+    return dict(gpu=cost['device'], gpu_latency_ms=cost.get('latency_ms'), gpu_images_per_second=cost.get('images_per_second'),
+        gpu_memory_mb=cost.get('peak_memory_mb'), **training)
+
 def read_run(
     folder:str|Path          # A run folder. ValueError says why it cannot be used
 )->dict:                     # A value for each of `COLUMNS` but the setup's name
@@ -150,6 +173,7 @@ def read_run(
     flat.update(temperature=calibration.get('temperature'), calibration_error_after=calibration.get('calibration_error'))
     flat.update(onnx_latency_ms=onnx.get('latency_ms'), onnx_latency_p95_ms=onnx.get('latency_p95_ms'))
     flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
+    flat.update(_gpu_costs(info))
     flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), folder=str(folder))
     flat['version'] = info.get('versions', {}).get('catdog-timm', '')
     flat['machine'] = f"{', '.join(hardware['gpus']) or hardware['cpu']}, {hardware['cores']} cores"
@@ -182,7 +206,7 @@ def name_setups(
     for arch, part in table.groupby('arch', sort=False):
         settings = pd.DataFrame([read[text] for text in part.settings], part.index).fillna('null')
         kept = _telling_settings(settings)
-        rows = settings[kept].itertuples(index=False)
+        rows = settings[kept].astype(object).to_numpy()      # a row for each even where no column is kept
         names[part.index] = [' '.join([arch, *(_spell(n, json.loads(v)) for n, v in zip(kept, row))]) for row in rows]
     return names+table.reviewed.map({True: ' reviewed', False: ''})
 
@@ -205,7 +229,8 @@ def _drop(table, keep, left_out, reason):
     return table[keep]
 
 # %% ../../nbs/51_comparison.gather.ipynb #ede64710
-_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+_MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
 _OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
 
 def _network(row):

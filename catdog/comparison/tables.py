@@ -90,7 +90,7 @@ def answer(
 )->str:                      # Plain text
     "What the data say, for a person deciding."
     guess, pairs = guess or guessing(comparison), len(comparison.pairs)
-    text = [f'{describe_best(comparison)[:-1]}, at {latency(comparison.rows)[comparison.best]:.1f} ms a photo.']
+    text = [f'{describe_best(comparison)} It takes {latency(comparison.rows)[comparison.best]:.1f} ms a photo.']
     if not guess.beaten_by:
         return f'No setup here is shown to do better than {guess} of the test photos, so none is recommended. {text[0]}'
     corrected = f', corrected for {pairs} pairs' if pairs > 1 else ''

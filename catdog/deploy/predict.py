@@ -85,14 +85,18 @@ def load_onnxruntime():
 
 def open_session(
     path:str|Path,           # An ONNX file, or OpenVINO's model.xml
-    threads:int|None=None    # None takes onnxruntime's choice
+    threads:int|None=None,   # None takes onnxruntime's choice
+    provider:str|None=None   # Of onnxruntime, such as 'CUDAExecutionProvider'; None is the processor's
 ):
-    "A model file ready to run on the processor. ValueError where it cannot be."
+    "A model file ready to run. ValueError where it cannot be, or where the provider is not there."
     if Path(path).suffix == '.xml': return OpenvinoSession(path, threads)
     options = load_onnxruntime().SessionOptions()
     options.log_severity_level = 3
     if threads: options.intra_op_num_threads = threads
-    try: return load_onnxruntime().InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+    there = load_onnxruntime().get_available_providers()
+    if provider and provider not in there:
+        raise ValueError(f"onnxruntime has no {provider} here, only {', '.join(there)}: the package onnxruntime-gpu brings CUDA's")
+    try: return load_onnxruntime().InferenceSession(str(path), options, providers=[provider or 'CPUExecutionProvider'])
     except Exception as error: raise ValueError(f'{path} cannot be run as an ONNX file: {str(error).splitlines()[0]}') from None
 
 # %% ../../nbs/34_deploy.predict.ipynb #7a7a4a7e
@@ -147,9 +151,10 @@ class Artefact:
     "An exported network, run by onnxruntime. ValueError where the file is something else."
     def __init__(self,
         path:str|Path,               # As `export_model` writes it
-        threads:int|None=None        # None takes onnxruntime's choice
+        threads:int|None=None,       # None takes onnxruntime's choice
+        provider:str|None=None       # As for `open_session`
     ):
-        self.path, self.session = Path(path), open_session(path, threads)
+        self.path, self.session = Path(path), open_session(path, threads, provider)
         self.facts = parse_facts(self.session.get_modelmeta().custom_metadata_map.get('catdog'), str(path))
         self.classes, self.shape = self.facts['classes'], self.facts['shape']
         self.resize_inside, self.weights_sha256 = bool(self.facts.get('resize_inside')), self.facts.get('weights_sha256')

@@ -138,7 +138,7 @@ def divergence(
     return float((exact*(np.log(exact+1e-12)-np.log(other+1e-12))).sum(1).mean())
 
 # %% ../../nbs/36_deploy.quantize.ipynb #c7575506
-_ASKED = 48                      # Validation photos to find the sensitive layers with
+_ASKED = 32                      # Validation photos to find the sensitive layers with
 
 def sensitivity(
     network,                     # As `fold_network` makes it

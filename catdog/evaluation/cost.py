@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..files import write_atomically
 from ..machine import peak_memory_mb, usable_cores
+from ..device import autocast, card_joules, exact_products, largest_batch, others_on_card, synchronize
 from ..photos.decode import open_photo
 from ..photos.preprocessing import Preprocessing
 from ..deploy.predict import Artefact, to_square
@@ -51,18 +52,33 @@ def _wait_for_turn(lock, patience, say):
     except (Timeout, OSError, NotImplementedError): return False
     return True
 
+# %% ../../nbs/39_evaluation.cost.ipynb #cdfd0a0b
+def _card_is_free(device, patience, say):
+    "Whether no other process computes on a GPU, or none does after a while"
+    others, end = others_on_card(device), time.monotonic()+patience
+    if others: say(f'waiting for the card: process {others[0]} computes on it, {patience:.0f} seconds at most')
+    while others and time.monotonic() < end:
+        time.sleep(1)
+        others = others_on_card(device)
+    if others: say('measuring beside a job on the same card: the cost is marked')
+    return not others
+
 @contextmanager
 def measuring(
     what:str='a measurement',    # Said to those who wait
     patience:float=60,           # Seconds to wait for another measurement; after that it goes on beside it
-    say=_say_on_stderr           # Takes a line
+    say=_say_on_stderr,          # Takes a line
+    device:torch.device=torch.device('cpu')      # A GPU is waited for as well, until no other process computes on it
 ):
-    "Wait for this machine's turn to measure. Gives `alone` (no other measured meanwhile) and `busy` (share of the processor others use)."
+    """Wait for this machine's turn to measure. Gives `alone` (no other measured meanwhile, nor computed on the card) and `busy` (share of the
+    processor others use)."""
     lock = FileLock(str(lock_file()))
     found = dict(alone=_wait_for_turn(lock, patience, say))
     if not found['alone']: say('measuring beside another: the cost is marked')
     else:
-        with suppress(OSError): write_atomically(_holder_file(), json.dumps(dict(pid=os.getpid(), what=what)).encode())   # for those who wait
+        holder = json.dumps(dict(pid=os.getpid(), what=what))
+        with suppress(OSError): write_atomically(_holder_file(), holder.encode())      # for those who wait
+    if not _card_is_free(device, patience, say): found['alone'] = False
     try:
         found['busy'] = round(psutil.cpu_percent(.3)/100, 2)
         yield found
@@ -93,13 +109,14 @@ def count_macs(
 # %% ../../nbs/39_evaluation.cost.ipynb #d000a53b
 def torch_predict(
     model:nn.Module,
-    shape:Preprocessing
+    shape:Preprocessing,
+    precision:str='fp32'         # On a GPU, 'bf16' and 'fp16' too
 ):                               # Takes the bytes of a photo, gives float32 (classes,) probabilities
     "Labelling one photo with a torch model, as a function."
     device = model_device(model.eval())
     def predict(jpeg):
         x = torch.from_numpy(shape(open_photo(jpeg)))[None].to(device)
-        with torch.inference_mode(): return model(x).float().softmax(1)[0].cpu().numpy()
+        with torch.inference_mode(), autocast(device, precision): return model(x).float().softmax(1)[0].cpu().numpy()
     return predict
 
 def measure_latency(
@@ -119,25 +136,21 @@ def measure_latency(
     return dict(latency_ms=float(middle), latency_p95_ms=float(p95), latency_iqr_ms=float(high-low))
 
 # %% ../../nbs/39_evaluation.cost.ipynb #adf090c3
-def _synchronize(device):
-    "Wait for a device to be done"
-    if device.type == 'cuda': torch.cuda.synchronize(device)
-    elif device.type == 'mps': torch.mps.synchronize()
-
 def measure_throughput(
     model:nn.Module,
     size:int,                    # Side of the square input, in pixels
     batch_size:int=32,
-    repeats:int=3                # The median of so many batches, after one to warm up
+    repeats:int=3,               # The median of so many batches, after one to warm up
+    precision:str='fp32'
 )->float:                        # Photos a second, the network alone
     "Photos a second through the network, in batches."
     device, seconds = model_device(model.eval()), []
     photos = torch.randn(batch_size, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
     for _ in range(repeats+1):
-        _synchronize(device)
+        synchronize(device)
         start = time.perf_counter()
-        with torch.inference_mode(): model(photos)
-        _synchronize(device)
+        with torch.inference_mode(), autocast(device, precision): model(photos)
+        synchronize(device)
         seconds.append(time.perf_counter()-start)
     return batch_size/float(np.median(seconds[1:]))
 
@@ -232,11 +245,20 @@ def _track_energy(work, seconds):
         data = tracker.final_emissions_data
     return data.energy_consumed*3.6e6/data.duration
 
+def _card_watts(work, seconds, device):
+    "Power a GPU draws while something is at work"
+    work()
+    start, before = time.monotonic(), card_joules(device)
+    while time.monotonic()-start < seconds: work()
+    return round((card_joules(device)-before)/(time.monotonic()-start), 2)
+
 def estimate_watts(
     work,                    # Takes nothing; called again and again while the power is watched
-    seconds:float=1.
-)->float|None:               # None where codecarbon is not installed or cannot tell
-    "Power drawn while something is at work, an estimate."
+    seconds:float=1.,
+    device:torch.device=torch.device('cpu')      # A GPU that counts its energy is asked itself
+)->float|None:               # Watts; None where neither the card nor codecarbon can tell
+    "Power drawn while something is at work: of the card alone on a GPU, else of the machine, an estimate."
+    if card_joules(device) is not None: return _card_watts(work, seconds, device)
     if not find_spec('codecarbon'): return None
     level = logging.root.manager.disable
     try:
@@ -251,18 +273,31 @@ def _peak_mb(device):
     "MiB at most: of the device on CUDA, else of this process with all it has loaded"
     return torch.cuda.max_memory_allocated(device)/2**20 if device.type == 'cuda' else peak_memory_mb()
 
+# %% ../../nbs/39_evaluation.cost.ipynb #5e82cec5
+def _largest_batch(model, size, precision):
+    "The most photos a batch that fit on the card, up to 1,024, and the speed with them"
+    def fits(n):
+        try: measure_throughput(model, size, n, 1, precision)
+        except torch.OutOfMemoryError: return False
+        return True
+    most = largest_batch(fits, most=1024, multiple=32)
+    return dict(most_photos=most, most_images_per_second=measure_throughput(model, size, most, precision=precision))
+
 def torch_cost(
     model:nn.Module,
     shape:Preprocessing,
-    jpegs:list[bytes]            # Photos to time
-)->dict:                         # device, parameters, macs, latency, throughput and peak memory
+    jpegs:list[bytes],           # Photos to time
+    precision:str='fp32'         # Of the run; off a GPU it stays float32
+)->dict:                         # device, precision, parameters, macs, latency, throughput and peak memory
     "What using a torch model costs, on the device it is on."
     device = model_device(model)
-    if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(device)
+    if device.type != 'cuda': precision = 'fp32'
     size = dict(parameters=sum(p.numel() for p in model.parameters()), macs=count_macs(model, shape.size))
-    latency = measure_latency(torch_predict(model, shape), jpegs)
-    speed = measure_throughput(model, shape.size)
-    return dict(device=name_device(device), **size, **latency, images_per_second=speed, peak_memory_mb=_peak_mb(device))
+    if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(device)
+    latency = measure_latency(torch_predict(model, shape, precision), jpegs)
+    speed = measure_throughput(model, shape.size, precision=precision)
+    found = dict(device=name_device(device), precision=precision, **size, **latency, images_per_second=speed, peak_memory_mb=_peak_mb(device))
+    return {**found, **_largest_batch(model, shape.size, precision)} if device.type == 'cuda' else found
 
 # %% ../../nbs/39_evaluation.cost.ipynb #8b10465e
 _FRESH = """
@@ -297,15 +332,17 @@ def artefact_memory_mb(
 # %% ../../nbs/39_evaluation.cost.ipynb #8d82fad4
 def artefact_cost(
     path:str|Path,               # As `export_model` writes it
-    jpegs:list[bytes]            # Photos to time
-)->dict:                         # device, file_mb, latency, throughput of the network in batches, and peak_memory_mb
-    "What using the exported artefact costs, on the processor, with as many threads as torch has."
-    artefact = Artefact(path, torch.get_num_threads())
+    jpegs:list[bytes],           # Photos to time
+    provider:str|None=None       # Of onnxruntime; None is the processor's
+)->dict:                         # device, provider, file_mb, latency, throughput of the network in batches, and peak_memory_mb
+    "What using the exported artefact costs, on the processor (with as many threads as torch has) where nothing else is asked."
+    artefact = Artefact(path, torch.get_num_threads(), provider)
     latency = measure_latency(artefact.probabilities, jpegs)
     squares = [to_square(open_photo(jpegs[i % len(jpegs)]), artefact.shape) for i in range(16)]
     batch = measure_latency(artefact.square_probabilities, [squares], repeats=5, most_seconds=5)
     size = sum(file.stat().st_size for file in (Path(path), Path(path).with_suffix('.bin')) if file.is_file())
-    return dict(device='cpu', file_mb=size/2**20, **latency,
+    where = dict(device='cuda' if provider and 'CPU' not in provider else 'cpu', provider=provider or 'CPUExecutionProvider')
+    return dict(**where, file_mb=size/2**20, **latency,
         images_per_second=1000*len(squares)/batch['latency_ms'], peak_memory_mb=artefact_memory_mb(path, jpegs[0]))
 
 # %% ../../nbs/39_evaluation.cost.ipynb #568c71d0
@@ -320,7 +357,7 @@ def largest_difference(
     for start in range(0, len(paths), batch_size):
         photos = [open_photo(Path(path).read_bytes()) for path in paths[start:start+batch_size]]
         images = torch.from_numpy(np.stack([artefact.shape(photo) for photo in photos])).to(device)
-        with torch.inference_mode(): torch_says = model(images).float().softmax(1).cpu().numpy()
+        with torch.inference_mode(), exact_products(): torch_says = model(images).float().softmax(1).cpu().numpy()
         raw = [np.asarray(photo if artefact.resize_inside else artefact.shape.resize(photo)) for photo in photos]
         worst = max(worst, float(np.abs(np.stack([artefact.pixel_probabilities(pixels) for pixels in raw])-torch_says).max()))
     return worst

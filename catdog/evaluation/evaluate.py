@@ -7,7 +7,9 @@ __all__ = ['predict_photos', 'measure_costs', 'sure_thresholds', 'artefact_facts
            'find_others', 'known_photos', 'name_content', 'test_on', 'place_of', 'evaluate_folder']
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #ef160154
-import hashlib, os, re, sys
+import hashlib, json, os, re, sys, time
+from contextlib import suppress
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +18,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..device import describe_hardware, pick_device
+from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
-from ..files import hash_files, public_address
+from ..files import cache_folder, hash_files, public_address, write_atomically
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -27,15 +29,14 @@ from ..photos.audit import audit_photos
 from ..photos.review import trust_metrics
 from ..photos.sources import find_photos
 from ..models.backbone import load_model
-from ..training.run import progress_file
-from ..training.run import Run
+from ..training.run import Run, progress_file, stage
 from ..training.tracking import finish_tracking
-from ..training.finetune import Training, recording
+from ..training.finetune import Training, recording, side_features
 from ..deploy.predict import Artefact
 from ..deploy.export import export_model
 from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
 from .cost import artefact_cost, estimate_watts, largest_difference, measure_scaling, measure_throughput
-from .cost import measuring, torch_cost
+from .cost import measuring, model_device, name_device, torch_cost
 from .robustness import corrupted_accuracy, predict_images
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #73f76385
@@ -71,35 +72,83 @@ def _say(text):
     except OSError: pass
     print(text, file=sys.stderr, flush=True)
 
+# %% ../../nbs/41_evaluation.evaluate.ipynb #f9febad5
+_HOLDS, _BUSY_HOLDS, _QUIET = 24*3600, 3600, .2   # seconds that costs hold, and share of the processor that others may have used
+
+def _cost_file(model, shape, photos, precision):
+    "Where the costs of all networks like this one are kept, measured on this machine on the same photos"
+    versions = {name: value for name, value in describe_versions().items() if name in ('torch', 'onnxruntime', 'timm')}
+    machine = f'{name_device(model_device(model))} {describe_hardware()} {torch.get_num_threads()} {versions}'
+    weights = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
+    text = f'1 {machine} {model!r} {weights} {shape} {photos} {precision}'
+    return cache_folder()/'costs'/f'{hashlib.sha256(text.encode()).hexdigest()[:24]}.json'
+
+def _kept_costs(file):
+    "What was measured, or None where nothing is kept that still holds"
+    try: found, age = json.loads(file.read_text()), time.time()-file.stat().st_mtime
+    except (OSError, ValueError): return None
+    return found if age < (_HOLDS if found.get('busy', 1) <= _QUIET else _BUSY_HOLDS) else None
+
+def _keep_costs(file, found):
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(found).encode())
+
 # %% ../../nbs/41_evaluation.evaluate.ipynb #9af84e3f
+def _measure_here(name, model, shape, jpegs, exported, note, precision, provider):
+    "The costs of a network and its artefact, in this machine's turn"
+    device = model_device(model)
+    with measuring(name, say=_say, device=device) as turn:
+        found = {**torch_cost(model, shape, jpegs, precision), **turn, 'measured': datetime.now(timezone.utc).isoformat(timespec='seconds')}
+        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=device)
+        found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
+    return found
+
 def measure_costs(
     folder:Path,                 # Of the run; gets model.onnx
     model:nn.Module,
     shape:Preprocessing,
     classes:list[str],
     paths:list,                  # Test photos: some are timed, and all are labelled by the artefact too
+    take_over:str='',            # Where the photos are from: costs measured there are taken over; '' measures anew
+    precision:str='fp32',        # Of the run
+    provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
     **facts                      # What the artefact carries beside, as for `export_model`
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
-    jpegs, weights = _sample_jpegs(paths), folder/'model.safetensors'
-    try: exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
+    weights = folder/'model.safetensors'
+    try:
+        with stage('exporting to ONNX'): exported, note = export_model(folder/'model.onnx', model, shape, classes, weights, **facts), ''
     except ValueError as error: exported, note = None, str(error)
-    with measuring(folder.name, say=_say) as turn:
-        found = {**torch_cost(model, shape, jpegs), **turn, 'file_mb': weights.stat().st_size/2**20}
-        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1))
-        found['onnx'] = artefact_cost(exported, jpegs) if exported else dict(note=note)
+    file = _cost_file(model, shape, take_over, precision)
+    found = _kept_costs(file) if take_over else None
+    if found is None or bool(exported) == ('note' in found['onnx']):
+        with stage('measuring what a photo takes'):
+            found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
+        _keep_costs(file, found)
+    found['file_mb'] = weights.stat().st_size/2**20
+    if exported: found['onnx']['file_mb'] = exported.stat().st_size/2**20
     if exported: found['onnx'].update(largest_difference=largest_difference(Artefact(exported), model, list(paths)), compared=len(paths))
     return found
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #17327f76
 _KEPT = ('predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx')
 
+def _probabilities(training, side, loader):
+    "Of the photos of one side; from their features, which are kept, where no epoch has changed the backbone"
+    kept = training.run.record.timings.best_epoch
+    frozen = training.resolved['recipe'] == 'frozen' or training.recipe.solve_head and kept == 0
+    if training.config.tta or not frozen: return predict_photos(training.model, loader, training.config.tta)
+    features, last = torch.from_numpy(side_features(training, side)[0]), training.model.get_classifier()
+    with torch.inference_mode(): logits = features@last.weight.flatten(1).T.cpu()+last.bias.cpu()
+    return logits.double().softmax(1).numpy()
+
 def _test(training):
     "Predictions of the validation and the test photos, written to the run's folder"
     tables = []
     for side, loader, name in (('valid', 1, 'valid_predictions'), ('test', 2, 'predictions')):
         photos = training.catalogue[training.catalogue.split == side]
-        probabilities = predict_photos(training.model, training.dls[loader], training.config.tta)
+        probabilities = _probabilities(training, side, training.dls[loader])
         tables.append(predictions_table(photos, probabilities, training.dls.vocab))
         tables[-1].to_parquet(training.run.folder/f'{name}.parquet', index=False)
     return tables
@@ -121,6 +170,11 @@ def artefact_facts(
     return dict(arch=info['config']['arch'], run=run.folder.name, temperature=(info.get('calibration') or {}).get('temperature'), sure=sure)
 
 # %% ../../nbs/41_evaluation.evaluate.ipynb #b9143d37
+def _measured(training, classes, photos, source, facts):
+    "The costs of a run, at the precision that it was trained in"
+    how = dict(facts, precision=training.resolved['precision'])
+    return measure_costs(training.run.folder, training.model, training.shape, classes, photos.path, source, **how)
+
 def evaluate_run(
     training:Training,           # Trained by `fit`
     known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
@@ -129,10 +183,11 @@ def evaluate_run(
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
     photos = catalogue[catalogue.split == 'test']
     with recording(run):
-        valid, test = _test(training)
+        with stage(f'testing on {len(photos):,} photos'): valid, test = _test(training)
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
-        costs = dict(known) if known else measure_costs(run.folder, training.model, training.shape, classes, photos.path, **facts)
+        source = public_address(training.config.data)
+        costs = dict(known) if known else _measured(training, classes, photos, source, facts)
         artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
         seconds = timings.get('train_seconds')
         if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
@@ -257,7 +312,8 @@ def evaluate_folder(
     robustness:bool=False,       # Test on corrupted photos
     scaling:bool=False,          # Measure how throughput scales
     costs:bool=False,            # Measure the costs again, on this machine
-    limit:int=200                # Most photos to corrupt
+    limit:int=200,               # Most photos to corrupt
+    provider:str|None=None       # Of onnxruntime, for the artefact's latency; None is the processor's
 )->Run:
     "Add to what is known of a finished run, on the device it was trained on."
     _check_run(run)
@@ -270,6 +326,7 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
-        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **artefact_facts(run))
+        how = dict(precision=info['resolved'].get('precision', 'fp32'), provider=provider)
+        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
     return run

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['OTHER_HEAD', 'OTHER_SIZE', 'HUB', 'bare_model', 'pooled_features', 'check_network', 'build_model', 'stage_groups',
-           'backbone_hash', 'save_model', 'load_model']
+           'fix_padding', 'backbone_hash', 'save_model', 'load_model']
 
 # %% ../../nbs/22_models.backbone.ipynb #33d77273
-import hashlib, json, math, warnings
+import copy, hashlib, json, math, warnings
 from pathlib import Path
 
 import timm
@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 from timm.data import resolve_model_data_config
-from timm.layers import ClassifierHead
+from timm.layers import ClassifierHead, Conv2dSame, get_same_padding
 from timm.models._manipulate import group_parameters
 from torch import nn
 
@@ -193,6 +193,40 @@ def stage_groups(
     stages = group_parameters(model, matcher) if matcher else {0: body}
     groups = [[named[n] for n in names if n in body] for _, names in sorted(stages.items())]
     return [g for g in groups if g]+[[p for n, p in named.items() if n not in body]]
+
+# %% ../../nbs/22_models.backbone.ipynb #86b1a878
+def _sizes_met(model, size):
+    "Height and width of what each of TensorFlow's convolutions is given"
+    met = {}
+    def note(module, given): met[module] = given[0].shape[-2:]
+    hooks = [module.register_forward_pre_hook(note) for module in model.modules() if type(module) is Conv2dSame]
+    weight = next(model.parameters())
+    try:
+        with torch.no_grad(): model.eval()(torch.zeros(1, 3, size, size, device=weight.device, dtype=weight.dtype))
+    finally:
+        for hook in hooks: hook.remove()
+    return met
+
+def _with_fixed_padding(conv, sizes):
+    "A convolution that pads as it did for an input of these sizes"
+    needed = [get_same_padding(*sides) for sides in zip(sizes, conv.kernel_size, conv.stride, conv.dilation)]
+    down, across = ((total//2, total-total//2) for total in needed)
+    settings = dict(stride=conv.stride, dilation=conv.dilation, groups=conv.groups, bias=conv.bias is not None)
+    plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, **settings).to(conv.weight)
+    plain.load_state_dict(conv.state_dict())
+    return nn.Sequential(nn.ZeroPad2d((*across, *down)), plain)
+
+def fix_padding(
+    model:nn.Module,             # From `build_model`
+    size:int                     # Side of the square input, in pixels
+)->nn.Module:                    # A copy in evaluation mode, for pictures of this size only
+    "The same network with the padding of its convolutions worked out."
+    model = copy.deepcopy(model).eval()
+    met = _sizes_met(model, size)
+    for name, conv in [(name, module) for name, module in model.named_modules() if module in met]:
+        parent, _, own = name.rpartition('.')
+        setattr(model.get_submodule(parent), own, _with_fixed_padding(conv, met[conv]))
+    return model.eval()
 
 # %% ../../nbs/22_models.backbone.ipynb #a840dc1c
 def backbone_hash(

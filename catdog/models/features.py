@@ -7,7 +7,7 @@ __all__ = ['AGREEMENT', 'ONNX_FROM', 'PIECE', 'HEAD_CS', 'onnx_features', 'compu
            'held_out_probabilities', 'held_out_logits', 'head_temperature', 'photo_features', 'judge_features']
 
 # %% ../../nbs/23_models.features.ipynb #1146967d
-import copy, hashlib, io, logging, os, tempfile, time, warnings
+import hashlib, io, logging, os, tempfile, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +22,11 @@ from torch import nn
 
 from ..errors import DataError
 from ..files import cache_folder
-from ..machine import usable_cores
+from ..machine import progress_bar, usable_cores
 from ..device import autocast
 from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
-from .backbone import backbone_hash, build_model, pooled_features
+from .backbone import backbone_hash, build_model, fix_padding, pooled_features
 
 # %% ../../nbs/23_models.features.ipynb #40ddf124
 class _Pooled(nn.Module):
@@ -39,7 +39,7 @@ class _Pooled(nn.Module):
 
 def _export_features(model, images):
     "A network up to its last layer as ONNX, exported by torch without its chatter"
-    network = _Pooled(copy.deepcopy(model).float().to(memory_format=torch.contiguous_format)).eval()
+    network = _Pooled(fix_padding(model, images.shape[-1]).float().to(memory_format=torch.contiguous_format)).eval()
     onnx, level = io.BytesIO(), logging.root.manager.disable
     batches = dict(images={0: 'n'}, features={0: 'n'})
     try:
@@ -227,10 +227,9 @@ def head_temperature(
 # %% ../../nbs/23_models.features.ipynb #42b15919
 def _batches(paths, shape, size=64, progress=False):
     "Photos as normalised batches; labels are not needed"
-    from tqdm import tqdm
-    bar = dict(desc='asking about labels', unit='batches', leave=False, mininterval=.5, disable=not progress)
+    bar = dict(desc='asking about labels', unit='batches', show=progress)
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in tqdm(range(0, len(paths), size), **bar):
+        for start in progress_bar(range(0, len(paths), size), **bar):
             pixels = list(pool.map(lambda path: shape(open_photo(path)), paths[start:start+size]))
             yield torch.from_numpy(np.stack(pixels)), torch.zeros(len(pixels))
 
@@ -239,12 +238,14 @@ def photo_features(
     arch:str,                # Any timm name
     weights:str='auto',      # As `RunConfig.weights`; DataError where they turn out to be none
     image_size:int=128,      # Side of the square input, in pixels
-    progress:bool=False      # Show a progress bar
+    progress:bool=False,     # Show a progress bar
+    mean:tuple|None=None,    # Mean the weights expect, three numbers in 0..1; None takes timm's
+    std:tuple|None=None      # Standard deviation, likewise
 )->tuple[pd.DataFrame, np.ndarray, np.ndarray]:  # Good photos, each content once; int (n,) labels; float32 (n, features)
     "What a pretrained backbone makes of every good photo, computed unless it was before."
     photos = catalogue[catalogue.status != 'skipped'].drop_duplicates('sha256').reset_index(drop=True)
     classes = sorted(photos.label.unique())
-    model, shape, used = build_model(arch, len(classes), weights, image_size)
+    model, shape, used = build_model(arch, len(classes), weights, image_size, mean, std)
     if used.used == 'none':
         remedy = 'give --weights a file, or an arch whose weights can be reached'
         raise DataError(f'{arch} has no pretrained weights here, and one that has learned nothing has no judgement: {remedy}')

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import cache_folder, hash_file, write_atomically
-from ..machine import usable_cores
+from ..machine import progress_bar, usable_cores
 from ..words import listing, plural
 from .workers import inspect_files, passing_reason
 
@@ -136,11 +136,10 @@ def audit_photos(
 
 def _inspect(paths, workers, progress, cache):
     "Rows of files that were not seen before; what an interrupted audit has seen is kept too"
-    from tqdm import tqdm
     fresh = {}
     try:
         quiet = not progress or not paths
-        with tqdm(total=len(paths), desc='looking at photos', unit='photos', leave=False, mininterval=.5, disable=quiet) as bar:
+        with progress_bar(total=len(paths), desc='looking at photos', unit='photos', show=not quiet) as bar:
             for number, row in inspect_files(paths, workers):
                 fresh[paths[number]] = row
                 bar.update()

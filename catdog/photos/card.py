@@ -69,10 +69,10 @@ def _brightness(thumbnails):
         rows.append((grey.mean(), grey.std()) if len(grey) else (-1, 0))
     return pd.DataFrame(rows, thumbnails.index)
 
+# %% ../../nbs/16_photos.card.ipynb #88b7279b
 def _one_column_each(names):
     "A column of zeros and ones for each of the twenty commonest names"
     return pd.get_dummies(names.where(names.isin(names.value_counts().index[:20]), 'another'))
-
 
 # %% ../../nbs/16_photos.card.ipynb #137456dc
 def _properties(good):
@@ -96,7 +96,8 @@ def _held_out(values, good):
     "The labels that a small tree gives to photos it was not made from"
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
-    tree = DecisionTreeClassifier(max_leaf_nodes=max(8, 2*good.label.nunique()), min_samples_leaf=3, class_weight='balanced', random_state=0)
+    small = dict(max_leaf_nodes=max(8, 2*good.label.nunique()), min_samples_leaf=3)
+    tree = DecisionTreeClassifier(**small, class_weight='balanced', random_state=0)
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     groups = good.group if 'group' in good else good.sha256
     return cross_val_predict(tree, values.to_numpy(float), good.label, cv=folds, groups=groups)

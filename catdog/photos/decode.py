@@ -35,11 +35,13 @@ _BEGINNINGS = [  # Format, and what a file of it begins with
     ('PPM', rb'P[1-6f]\s'),
     ('JPEG XL', rb'\xff\x0a|\x00\x00\x00\x0cJXL '),
     ('Photoshop', rb'8BPS'), ('EPS', rb'%!PS'), ('icon', rb'\x00\x00[\x01\x02]\x00[^\x00]\x00'),
-    ('Targa', rb'\x00\x00[\x02\x03\x0a\x0b]\x00{5}'), ('DDS', rb'DDS '), ('PCX', rb'\x0a[\x00-\x05]\x01[\x01-\x08]'), ('SGI', rb'\x01\xda[\x00\x01]'),
+    ('Targa', rb'\x00\x00[\x02\x03\x0a\x0b]\x00{5}'), ('DDS', rb'DDS '),
+    ('PCX', rb'\x0a[\x00-\x05]\x01[\x01-\x08]'), ('SGI', rb'\x01\xda[\x00\x01]'),
     ('QOI', rb'qoif'), ('OpenEXR', rb'v/1\x01'), ('FITS', rb'SIMPLE  ='), ('DICOM', rb'.{128}DICM'),
     ('SVG', rb'\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]'),
     ('video', rb'....ftyp|\x1aE\xdf\xa3|RIFF....AVI '),
-    ('a PDF file', rb'%PDF'), ('a ZIP archive', rb'PK\x03\x04'), ('a gzip file', rb'\x1f\x8b'), ('a 7-Zip archive', rb'7z\xbc\xaf'), ('a RAR archive', rb'Rar!'),
+    ('a PDF file', rb'%PDF'), ('a ZIP archive', rb'PK\x03\x04'), ('a gzip file', rb'\x1f\x8b'),
+    ('a 7-Zip archive', rb'7z\xbc\xaf'), ('a RAR archive', rb'Rar!'),
     ('a NumPy array', rb'\x93NUMPY'), ('an HDF5 file', rb'\x89HDF'), ('a parquet file', rb'PAR1'), ('a SQLite file', rb'SQLite format'),
     ('audio', rb'ID3|OggS|RIFF....WAVE|fLaC'), ('a program', rb'\x7fELF|MZ'),
     ('a web page', rb'(?i)\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)'),
@@ -158,6 +160,7 @@ def _lower_bytes(data, form):
         values = np.asarray(image)
     return values[..., [1, 1, 1, 3]] if is_grey else values
 
+# %% ../../nbs/07_photos.decode.ipynb #ffdb8df4
 def _wide_colours(image, data, form):
     "uint16 (height, width, channels) of a photo whose colours fill 13 of 16 bits at most; None for any other"
     if not _is_deep_colour(image): return None

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import DataError
 from ..files import hash_file, public_address
+from ..machine import progress_bar
 from ..words import byte_count
 from .decode import name_format
 
@@ -203,11 +204,10 @@ def download(
     attempts:int=ATTEMPTS    # How often to go on after the connection broke, with next to nothing gained in between
 )->Path:                     # `file`
     "Fetch a file, going on where an earlier try broke off. OSError where it can't be had, DataError where it is not what it should be."
-    from tqdm import tqdm
     file = Path(file)
     partial = file.with_name(file.name+'.part')
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=size, desc=file.name, unit='B', unit_scale=True, leave=False, mininterval=.5, disable=not progress) as bar:
+    with progress_bar(total=size, desc=file.name, unit='B', unit_scale=True, show=progress) as bar:
         _fetch(url, partial, size, attempts, bar)
     _check(partial, url, size, sha256)
     os.replace(partial, file)
@@ -273,7 +273,8 @@ class _Member(tarfile.TarInfo):
     "A header of a tar archive that is read only where it is small, and of a file that is stored whole"
     def _proc_member(self, archive):
         headers = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-        if self.type in headers and self.size > MAX_HEADER: raise DataError(f'holds a header of {byte_count(self.size)}, which photos do not need')
+        needless = f'holds a header of {byte_count(self.size)}, which photos do not need'
+        if self.type in headers and self.size > MAX_HEADER: raise DataError(needless)
         if self.type == tarfile.GNUTYPE_SPARSE: self._refuse_sparse()
         return super()._proc_member(archive)
 
@@ -348,13 +349,12 @@ def fetch_prefix(
     workers:int=16           # Files fetched at once
 )->Path:                     # `folder`
     "Copy all files under a bucket's prefix. OSError where it can't be reached, DataError where it is empty."
-    from tqdm import tqdm
     folder, (fs, path, found) = Path(folder), _list_prefix(url)
     partial = folder.with_name(f'{folder.name}.part')
     partial.mkdir(parents=True, exist_ok=True)
     _need_room(partial, sum(found.values()), public_address(url))
     def fetch(name): _fetch_one(fs, name, found[name], _target(partial, name[len(path)+1:]))
-    bar = tqdm(total=len(found), desc=f'fetching {public_address(url)}', unit='files', leave=False, mininterval=.5, disable=not progress)
+    bar = progress_bar(total=len(found), desc=f'fetching {public_address(url)}', unit='files', show=progress)
     with ThreadPoolExecutor(workers) as pool, bar:
         try:
             for _ in pool.map(fetch, found): bar.update()

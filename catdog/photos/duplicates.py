@@ -145,7 +145,7 @@ def near_copies(
     return alike[np.lexsort((alike[:, 1], alike[:, 0]))]
 
 # %% ../../nbs/11_photos.duplicates.ipynb #3f81b8d9
-REST = .7                    # Correlation that copies reach in what is left of their details without the layout
+REST = .75                   # Correlation that copies reach in what is left of their details without the layout
 
 def _parts(n, links):
     "The number of its connected part for each of n"

@@ -20,6 +20,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..files import cache_folder, making, public_address, read_table, safe_name
+from ..machine import progress_bar
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
@@ -87,6 +88,7 @@ def _goes_round(entry, depth):
     if not entry.is_symlink(): return False
     return depth > 1 or Path(entry.path).resolve() in Path(entry.path).parent.resolve().joinpath('x').parents
 
+# %% ../../nbs/14_photos.sources.ipynb #39da7434
 def _is_text(name):
     "Whether a name can be written down"
     try: return bool(name.encode())
@@ -338,7 +340,8 @@ def _labels_of(table, column, file):
     "The labels of a table. DataError where one is missing"
     try: labels = table[column].astype(object).map(_as_text, na_action=None).astype(str)
     except ValueError as error: raise DataError(f'{file}: a photo {error}') from None
-    if len(labels) and labels.str.fullmatch(r'-?\d+\.0').all(): labels = labels.str.removesuffix('.0')   # whole numbers, as pandas writes them
+    whole = len(labels) > 0 and labels.str.fullmatch(r'-?\d+\.0').all()      # whole numbers, as pandas writes them
+    if whole: labels = labels.str.removesuffix('.0')
     missing = labels.isin(_MISSING)
     if missing.any():
         first, value = table.path[missing].iloc[0], _as_text(table[column][missing].iloc[0])
@@ -348,7 +351,8 @@ def _labels_of(table, column, file):
 
 # %% ../../nbs/14_photos.sources.ipynb #61b1addd
 _COLUMN_NAMES = {
-    'path': {'filename', 'file_name', 'filepath', 'file_path', 'file', 'image', 'image_path', 'image_name', 'image_file', 'img', 'img_path', 'photo'},
+    'path': {'filename', 'file_name', 'filepath', 'file_path', 'file', 'image', 'image_path', 'image_name',
+             'image_file', 'img', 'img_path', 'photo'},
     'label': {'class', 'category', 'target', 'class_name', 'label_name', 'labels', 'classname'}}
 
 def _columns_of(table, file):
@@ -370,6 +374,7 @@ def _no_column(table, file, column, known):
     there = listing([str(name)[:40] for name in table.columns], 8)
     return f'{file} has no column {column!r}, but {there}: {hint}'
 
+# %% ../../nbs/14_photos.sources.ipynb #32e97f2c
 def _splits_of(table, file):
     "The sides a list gives, '' where it gives none"
     if 'split' not in table and 'is_valid' in table:      # as fastai has it
@@ -560,11 +565,10 @@ def _columns_of_part(part, name):
 def _write_part(part, split, folder, name, progress):
     "Write the photos of a split; a row of the list for each that has a label"
     import datasets
-    from tqdm import tqdm
     image, label = _columns_of_part(part, name)
     names, rows = part.features[label].names, []
     bare = part.cast_column(image, datasets.Image(decode=False))
-    for number, row in enumerate(tqdm(bare, desc=f'{name} {split}', unit='photos', leave=False, disable=not progress)):
+    for number, row in enumerate(progress_bar(bare, desc=f'{name} {split}', unit='photos', show=progress)):
         if row[label] is None or row[label] < 0: continue   # -1 stands for a label that is kept secret
         inner, picture = Path(safe_name(split) if split else '.')/safe_name(names[row[label]]), row[image]
         (folder/inner).mkdir(parents=True, exist_ok=True)
@@ -670,6 +674,7 @@ def find_photos(
     _check_labels(photos, public_address(str(data)), least_classes)
     return name_groups(photos, group) if group else photos
 
+# %% ../../nbs/14_photos.sources.ipynb #924f4fff
 def _read_folder(folder):
     "Names like Kaggle's, or else class folders, or else the one list that lies there"
     named = _read_kaggle(folder)

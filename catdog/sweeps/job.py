@@ -65,7 +65,8 @@ def _places_elsewhere():
 def _is_this_python(program):
     "Whether a kernel that starts with this word runs in this Python"
     plain = {'python', *('python'+'.'.join(map(str, sys.version_info[:n])) for n in (1, 2))}   # which Jupyter takes for its own
-    return program in plain or os.path.realpath(program) == os.path.realpath(sys.executable) and Path(program).parent == Path(sys.executable).parent
+    same = os.path.realpath(program) == os.path.realpath(sys.executable)      # as those of two environments may be
+    return program in plain or same and Path(program).parent == Path(sys.executable).parent
 
 def kernel_environment()->dict[str, str]:    # To add to this process's; empty where nothing need be said
     "Variables that make Jupyter's kernel `python3` one of this Python, and let it start where the home folder takes no files."

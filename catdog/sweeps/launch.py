@@ -138,16 +138,25 @@ def _preset_values(master):
     plain, resolved = (OmegaConf.to_container(params, resolve=resolve) for resolve in (False, True))
     return {name: plain[name] if _exists(str(plain[name])) else value for name, value in resolved.items()}
 
+_MOST_FOLDS = 100     # More are refused by `RunConfig`, in its own words
+
+def _each_fold(overrides, preset):
+    "The overrides of a run, or of one run a fold where it has folds and none is named"
+    given = dict(override.lstrip('+').partition('=')[::2] for override in overrides)
+    folds = given.get('folds', str(preset.get('folds') or ''))
+    if preset.get('fold') or 'fold' in given or not folds.isdigit() or int(folds) > _MOST_FOLDS: return [overrides]
+    return [[*overrides, f'fold={fold}'] for fold in range(int(folds))]
+
 def _combinations(hydra, master):
     "The overrides of each run: every grid of the presets, under what the command line says"
-    combinations, asked = [], OmegaConf.to_container(master.hydra.overrides.task)
-    for grid in OmegaConf.to_container(master).get('grids') or [{}]:
+    combinations, asked, preset = [], OmegaConf.to_container(master.hydra.overrides.task), OmegaConf.to_container(master)
+    for grid in preset.get('grids') or [{}]:
         values = {**_preset_values(master), **grid}
         presets = [quote_places(f"{name}={'null' if value is None else value}") for name, value in values.items()]
         parsed = OverridesParser.create(hydra.config_loader).parse_overrides([*presets, *asked])
         _check_names(parsed)
         combinations += BasicSweeper.split_arguments(parsed, None)[0]
-    return combinations
+    return [run for overrides in combinations for run in _each_fold(overrides, preset)]
 
 # %% ../../nbs/48_sweeps.launch.ipynb #af405c6d
 def _settings(config):

@@ -189,7 +189,12 @@ def _copy(model): return {k: v.detach().cpu().clone() for k, v in model.state_di
 class KeepBest(Callback):
     "Remember the weights with the lowest validation log loss, and those a fine-tuning started from."
     order = 62
-    def __init__(self, history): self.history, self.start, self.best, self.loss, self.epoch_of_best = history, None, None, math.inf, None
+    def __init__(self,
+        history,
+        epochs:bool=True         # Whether the weights of each epoch are a candidate, or only what `consider` is given
+    ):
+        self.history, self.epochs = history, epochs
+        self.start, self.best, self.loss, self.epoch_of_best = None, None, math.inf, None
 
     def consider(self,
         model:nn.Module,
@@ -198,9 +203,15 @@ class KeepBest(Callback):
     ):
         "Keep a copy of the weights if they are the best so far."
         if loss < self.loss: self.best, self.loss, self.epoch_of_best = _copy(model), loss, epoch
-        if epoch == 0: self.start = self.best
 
-    def after_validate(self): self.consider(plain_model(self.model), self.history.rows[-1]['valid_loss'], self.epoch+1)
+    def begin(self,
+        model:nn.Module          # With the weights that a fine-tuning starts from
+    ):
+        "Remember what tuned weights are averaged with."
+        self.start = _copy(model)
+
+    def after_validate(self):
+        if self.epochs: self.consider(plain_model(self.model), self.history.rows[-1]['valid_loss'], self.epoch+1)
 
     def restore(self,
         model:nn.Module

@@ -110,6 +110,10 @@ class VariationSettings(LearningSettings):
     "How training photos are varied, and which weights are kept."
     augmentation:Literal['auto', 'none', 'light', 'strong', 'randaugment'] = Field('auto',
         description="how training photos are varied; 'auto' takes the recipe's")
+    flips:Literal['horizontal', 'both', 'none'] = Field('horizontal',
+        description="training photos mirrored left to right, turned upside down as well ('both': seen from above, a part), or neither")
+    least_crop:float|None = Field(None, gt=0, le=1,
+        description="smallest share of a photo's area that a training crop takes; None takes the augmentation's, 0.35 or 0.25")
     mixup:float = Field(0., ge=0, le=10, description='alpha of mixup; 0 is off')
     cutmix:float = Field(0., ge=0, le=10, description='alpha of CutMix; 0 is off')
     erasing:float = Field(0., ge=0, le=1, description='probability of erasing a patch of a training photo')
@@ -117,7 +121,7 @@ class VariationSettings(LearningSettings):
         description='decay of an exponential moving average of the weights, which is then validated and kept; None is off')
     keep:Literal['best', 'last'] = Field('best', description='weights to keep: those with the lowest validation log loss, or the last')
     wise_ft:float|None = Field(0.5, gt=0, lt=1,
-        description='when fine-tuning: share of the tuned weights in their average with those before, a candidate to keep; None is off')
+        description='when fine-tuning: share of the tuned weights in an average with those before, one of the candidates; None is off')
     patience:int|None = Field(None, ge=1, description='end after so many epochs without a lower validation log loss; None trains all')
     fc_layers:bool = Field(False, description="keep VGG's two hidden layers (120 million parameters)")
     tta:bool = Field(False, description='test-time augmentation: average over the photo and its mirror image')

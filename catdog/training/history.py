@@ -16,7 +16,7 @@ from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import AvgSmoothLoss, Recorder
 
-from ..words import duration
+from ..words import duration, percent
 from .run import open_progress
 from .processes import add_up, rank, world_size
 
@@ -117,15 +117,19 @@ class SparseProgress(ProgressCallback):
         self.asked, self.pbar.comment = time.monotonic(), f'{self.smooth_loss.item():.4f}'
 
 # %% ../../nbs/29_training.history.ipynb #668ae55d
+def _short(title):
+    "A name that leaves room on a line"
+    return title if len(title) <= 18 else f'{title[:17]}…'
+
 def epoch_line(
     title:str,
     epochs:int,                  # Of the whole training
     row:dict,                    # Of `History`
     seconds:float                # Since the training began
 )->str:
-    "An epoch as a line."
-    losses = f"train_loss {row['train_loss']:.4f}  valid_loss {row['valid_loss']:.4f}"
-    return f"{title}  epoch {row['epoch']}/{epochs}  {losses}  accuracy {row['accuracy']:.4f}  {duration(seconds)}"
+    "An epoch as a line of at most 80 columns."
+    losses = f"loss {row['train_loss']:.4f}  validation {row['valid_loss']:.4f}"
+    return f"{_short(title)}  epoch {row['epoch']}/{epochs}  {losses}  {percent(row['accuracy'])}%  {duration(seconds)}"
 
 class TerminalProgress(Callback):
     "Show epochs, losses, speed and the time left on the terminal papermill runs in."
@@ -154,7 +158,7 @@ class TerminalProgress(Callback):
         left = (now-self.start)*(self.n_epoch*self.n_iter-step-1)/done
         speed = done*self.dl.bs/(now-self.start)
         place = f'epoch {self.epoch+1}/{self.n_epoch}  {(self.iter+1)/self.n_iter:4.0%}'
-        self.say(f'{self.title}  {place}  loss {self.loss.item():.4f}  {speed:.0f} images/s  {duration(left)} left')
+        self.say(f'{_short(self.title)}  {place}  loss {self.loss.item():.4f}  {speed:.0f} photos/s  {duration(left)} left')
 
     def after_epoch(self):
         self.say(epoch_line(self.title, self.n_epoch, self.history.rows[-1], time.monotonic()-self.start), final=True)

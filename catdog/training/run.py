@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['AGAIN', 'WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord', 'MetricsRecord', 'CostRecord',
            'RunRecord', 'read_record', 'run_name', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'find_run',
-           'progress_file', 'open_progress', 'tell', 'hold_run', 'release_run']
+           'progress_file', 'open_progress', 'tell', 'stage', 'hold_run', 'release_run']
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
-import hashlib, json, os, re
-from contextlib import suppress
+import hashlib, json, os, re, threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -144,7 +144,8 @@ def read_record(
 
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
-_LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies', 'folds', 'fold'}   # left out where they hold the default
+_LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies', 'folds', 'fold',   # left out where they hold the default
+    'flips', 'least_crop'}
 
 def _place(data):
     "The last part of a source that names a place"
@@ -294,17 +295,35 @@ def open_progress():
     except OSError: return None
 
 # %% ../../nbs/25_training.run.ipynb #dd7bb1c5
-def tell(
-    text:str
-):
-    "Say something in the notebook, and on the terminal it was started from."
-    print(text)
+def _to_terminal(text):
+    "A line where papermill or catdog was started"
     stream = open_progress()
     if stream is None: return
     try:
         with stream: stream.write(text+'\n')
     except OSError: pass
 
+def tell(
+    text:str
+):
+    "Say something in the notebook, and on the terminal it was started from."
+    print(text)
+    _to_terminal(text)
+
+@contextmanager
+def stage(
+    doing:str,                   # Such as 'packing 640 photos'
+    after:float=2.               # Seconds
+):
+    "Name on the terminal what is being done, where it takes longer than a moment."
+    timer = threading.Timer(after, _to_terminal, [f'{doing} ...'])
+    timer.daemon = True
+    if os.environ.get('RANK', '0') == '0': timer.start()   # one of several workers says it for all
+    try: yield
+    finally: timer.cancel()
+
+
+# %% ../../nbs/25_training.run.ipynb #82b814b3
 _HELD = {}                       # Locks of this process, by run folder
 
 def hold_run(

@@ -67,7 +67,8 @@ def test_a_tar_writes_nothing_outside(tmp_path, kind):
 
 
 NO_ARCHIVES = {  # Bytes of a file called a.zip, and what is said of it
-    'a web page': (b'<!DOCTYPE html>404', 'it is a web page'), 'nothing': (b'', 'it is empty'), 'RAR': (b'Rar!\x1a\x07\0', 'it is a RAR archive'),
+    'a web page': (b'<!DOCTYPE html>404', 'it is a web page'), 'nothing': (b'', 'it is empty'),
+    'RAR': (b'Rar!\x1a\x07\0', 'it is a RAR archive'),
     'half': (b'PK\x03\x04'+bytes(600), 'cut short or damaged'), 'no file': (b'PK\x05\x06'+bytes(18), 'without a file in it')}
 
 
@@ -80,10 +81,12 @@ def test_what_is_no_archive_is_said_in_a_line(tmp_path, case):
 
 
 HEADERS = {  # Members that cost more than they hold
-    'a long name': (tarfile.GNUTYPE_LONGNAME, {}, 'holds a header of 2.1 MB'), 'a long link': (tarfile.GNUTYPE_LONGLINK, {}, 'holds a header of 2.1 MB'),
+    'a long name': (tarfile.GNUTYPE_LONGNAME, {}, 'holds a header of 2.1 MB'),
+    'a long link': (tarfile.GNUTYPE_LONGLINK, {}, 'holds a header of 2.1 MB'),
     'extended': (tarfile.XHDTYPE, {}, 'holds a header of 2.1 MB'), 'for all': (tarfile.XGLTYPE, {}, 'holds a header of 2.1 MB'),
     'sparse': (tarfile.GNUTYPE_SPARSE, {}, 'holds a sparse file'),
-    'sparse of 2005': (tarfile.REGTYPE, {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': 'x', 'GNU.sparse.realsize': '9'}, 'sparse'),
+    'sparse of 2005': (tarfile.REGTYPE,
+        {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': 'x', 'GNU.sparse.realsize': '9'}, 'sparse'),
     'sparse of 2004': (tarfile.REGTYPE, {'GNU.sparse.map': '0,1', 'GNU.sparse.size': '6000000000000'}, 'sparse')}
 
 
@@ -246,5 +249,6 @@ def test_a_user_of_an_address_is_told_to_the_server_alone(host, tmp_path):
     address = host.url.replace('://', '://me:pass%40word@')
     download(address, tmp_path/'a.zip', progress=False)
     assert host.told == 'Basic '+base64.b64encode(b'me:pass@word').decode() and (tmp_path/'a.zip').read_bytes() == host.old
-    with pytest.raises(OSError) as error: download(address.replace(str(host.server_port), '9'), tmp_path/'b.zip', progress=False, attempts=1)
+    nowhere = address.replace(str(host.server_port), '9')
+    with pytest.raises(OSError) as error: download(nowhere, tmp_path/'b.zip', progress=False, attempts=1)
     assert 'pass' not in str(error.value) and 'secret' not in str(error.value)

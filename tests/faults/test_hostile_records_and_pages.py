@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from conftest import BIN, run
 
-HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 2">[a](javascript:hit) ```\n# h\n $x^2$ | \'"& {{ 7*7 }}'
-NAMES = [HOSTILE.replace('/', '').replace('\n', ' '), '<img src=x onerror="window.hit = 3">', '| a | `b` | $c$', '**bold** _it_', '# heading']
-NEEDED = [('status',), ('files',), ('catalogue', 'classes'), ('config', 'data')]   # without which a run is left out, or is one of other photos
+HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 2">[a](javascript:hit) ```\n#\n $x^2$ | \'"& {{ 7*7 }}'
+NAMES = [HOSTILE.replace('/', '').replace('\n', ' '), '<img src=x onerror="window.hit = 3">',
+         '| a | `b` | $c$', '**bold** _it_', '# heading']
+# Without these a run is left out, or is one of other photos
+NEEDED = [('status',), ('files',), ('catalogue', 'classes'), ('config', 'data')]
 
 
 def spoil(value, path=()):
@@ -116,12 +118,14 @@ def test_card_review_page_and_what_python_shows(named, page, tmp_path):
     doubts = pd.DataFrame({'sha256': test.sha256, 'label': test.label, f'p_{NAMES[0]}': .4, f'p_{NAMES[1]}': .6})
     listed = list_doubtful(rank_labels({HOSTILE: doubts}), find_conflicts(catalogue), 12)
     check_page(page, review_page(tmp_path/'review.html', listed, catalogue), least=3)
-    answers = door.Predictions([dict(path=name, error=name) for name in NAMES]+[dict(path=name, label=name, probabilities={name: .9}) for name in NAMES])
+    labelled = [dict(path=name, label=name, probabilities={name: .9}) for name in NAMES]
+    answers = door.Predictions([dict(path=name, error=name) for name in NAMES]+labelled)
     shown = dict(audit=door.audit(named), answers=answers, changed=door.Audit(None, HOSTILE))
     for name, thing in shown.items():
         text = thing._repr_markdown_()
-        notebook = dict(nbformat=4, nbformat_minor=5, metadata={}, cells=[dict(cell_type='code', id='0'*8, metadata={}, source='', execution_count=1,
-            outputs=[dict(output_type='execute_result', execution_count=1, metadata={}, data={'text/markdown': text})])])
+        shows = dict(output_type='execute_result', execution_count=1, metadata={}, data={'text/markdown': text})
+        cell = dict(cell_type='code', id='0'*8, metadata={}, source='', execution_count=1, outputs=[shows])
+        notebook = dict(nbformat=4, nbformat_minor=5, metadata={}, cells=[cell])
         (tmp_path/f'{name}.ipynb').write_text(json.dumps(notebook))
     done = run(BIN/'jupyter', 'nbconvert', '--to', 'html', *tmp_path.glob('*.ipynb'), timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -21,7 +21,8 @@ def command(kind, pets, folder):
     "A training, or a sweep of two in a pool of processes"
     settings = {**SETTINGS, 'data': pets, 'runs': folder/'runs', **(dict(processes=2) if kind == 'two processes' else {})}
     if kind != 'sweep': return [BIN/'catdog', 'train', *map(str, options(settings))]
-    return [BIN/'catdog', 'sweep', 'hydra/launcher=joblib', 'hydra.launcher.n_jobs=2', 'seed=0,1', *(f'{name}={value}' for name, value in settings.items())]
+    pool = ['hydra/launcher=joblib', 'hydra.launcher.n_jobs=2', 'seed=0,1']
+    return [BIN/'catdog', 'sweep', *pool, *(f'{name}={value}' for name, value in settings.items())]
 
 
 def start(kind, pets, folder):
@@ -29,13 +30,15 @@ def start(kind, pets, folder):
     places = dict(CATDOG_CACHE=str(folder/'cache'), TMPDIR=str(folder/'tmp'))
     for place in places.values(): os.makedirs(place, exist_ok=True)
     with open(folder/'said', 'a') as said:
-        return subprocess.Popen(command(kind, pets, folder), env={**os.environ, **places}, stdout=said, stderr=said, stdin=subprocess.DEVNULL)
+        pipes = dict(stdout=said, stderr=said, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command(kind, pets, folder), env={**os.environ, **places}, **pipes)
 
 
 def finish(kind, pets, folder):
     "Begin it and wait for its end; the predictions of each run"
     assert start(kind, pets, folder).wait(timeout=600) == 0, (folder/'said').read_text()[-3000:]
-    return {run.name: pd.read_parquet(run/'predictions.parquet') for run in sorted((folder/'runs').iterdir()) if not run.name.startswith('.')}
+    runs = [run for run in sorted((folder/'runs').iterdir()) if not run.name.startswith('.')]
+    return {run.name: pd.read_parquet(run/'predictions.parquet') for run in runs}
 
 
 def of_it(folder):

@@ -78,7 +78,8 @@ def tiff(values, order='<', kind=1, **tags):
     "A TIFF of (height, width[, channels]) in one strip; `kind` is its sample format, `tags` are further ones by number"
     channels, bits = (values.shape[2:] or (1,))[0], values.dtype.itemsize*8
     data = values.astype(values.dtype.newbyteorder(order)).tobytes()
-    plain = {256: values.shape[1], 257: values.shape[0], 259: 1, 262: 2 if channels >= 3 else 1, 277: channels, 278: values.shape[0], 279: len(data),
+    plain = {256: values.shape[1], 257: values.shape[0], 259: 1, 262: 2 if channels >= 3 else 1,
+             277: channels, 278: values.shape[0], 279: len(data),
              **{int(name[1:]): value for name, value in tags.items()}}
     lists = {258: [bits]*channels, 339: [kind]*channels}
     if channels == 4: lists[338] = [2]
@@ -87,7 +88,9 @@ def tiff(values, order='<', kind=1, **tags):
         if tag in lists and len(lists[tag]) > 2:
             entries.append(struct.pack(order+'HHII', tag, 3, len(lists[tag]), 8+size+len(extra)))
             extra += struct.pack(f'{order}{len(lists[tag])}H', *lists[tag])
-        elif tag in lists: entries.append(struct.pack(order+'HHI4s', tag, 3, len(lists[tag]), struct.pack(f'{order}{len(lists[tag])}H', *lists[tag])))
+        elif tag in lists:
+            packed = struct.pack(f'{order}{len(lists[tag])}H', *lists[tag])
+            entries.append(struct.pack(order+'HHI4s', tag, 3, len(lists[tag]), packed))
         elif tag != 273: entries.append(struct.pack(order+'HHII', tag, 4, 1, plain[tag]))
         else: entries.append(None)
     entries[entries.index(None)] = struct.pack(order+'HHII', 273, 4, 1, 8+size+len(extra))
@@ -178,7 +181,8 @@ def taken():
     exif[0x0112] = 6
     turned = as_file(noise, 'JPEG', exif=exif)
     return {'190 megapixels': as_file(Image.new('L', (13_400, 13_400), 99), 'JPEG'), 'no end marker': whole[:-2],
-            'stray bytes': whole[:-2]+bytes(40)+whole[-2:], 'broken EXIF': turned.replace(b'II*\0\x08', b'II*\0\xff').replace(b'MM\0*\0', b'MM\0*\xff'),
+            'stray bytes': whole[:-2]+bytes(40)+whole[-2:],
+            'broken EXIF': turned.replace(b'II*\0\x08', b'II*\0\xff').replace(b'MM\0*\0', b'MM\0*\xff'),
             'two pictures': as_file(noise, 'MPO', save_all=True, append_images=[noise]), 'CMYK': as_file(noise.convert('CMYK'), 'JPEG'),
             'AVIF': as_file(noise, 'AVIF'), '12-bit colours': png((COLOURS*4095).astype(np.uint16))}
 

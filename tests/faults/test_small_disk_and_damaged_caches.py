@@ -120,8 +120,10 @@ def test_every_command_on_a_full_disk(pets, runs, tmp_path, disk, what, size):
     names = ['HOME', 'TMPDIR', 'CATDOG_CACHE'] if what == 'all' else [what]
     env = {**os.environ, **{name: str(place) for name in names}}
     tiny = {**TINY, 'data': pets, 'runs': tmp_path/'runs'}
-    commands = [['audit', pets], ['audit', 'sample'], ['train', *options(tiny)], ['predict', model, pets/'cat'], ['evaluate', model, '--cost'],
-        ['compare', runs, '--out', tmp_path/'report'], ['choose', runs], ['sweep', *(f'{name}={value}' for name, value in {**tiny, 'seed': 7}.items())]]
+    commands = [['audit', pets], ['audit', 'sample'], ['train', *options(tiny)], ['predict', model, pets/'cat'],
+        ['evaluate', model, '--cost'],
+        ['compare', runs, '--out', tmp_path/'report'], ['choose', runs],
+        ['sweep', *(f'{name}={value}' for name, value in {**tiny, 'seed': 7}.items())]]
     for command in commands: plain(catdog(*command, env=env))
     again = {name: value for name, value in env.items() if name not in names} | dict(CATDOG_CACHE=str(tmp_path/'cache'), HOME=str(tmp_path))
     assert plain(catdog('train', *options(tiny), env=again)).returncode == 0
