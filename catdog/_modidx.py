@@ -1381,6 +1381,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                       'catdog/evaluation/metrics.py'),
                                            'catdog.evaluation.metrics.check_temperature': ( 'evaluation.metrics.html#check_temperature',
                                                                                             'catdog/evaluation/metrics.py'),
+                                           'catdog.evaluation.metrics.confusion_table': ( 'evaluation.metrics.html#confusion_table',
+                                                                                          'catdog/evaluation/metrics.py'),
                                            'catdog.evaluation.metrics.fit_temperature': ( 'evaluation.metrics.html#fit_temperature',
                                                                                           'catdog/evaluation/metrics.py'),
                                            'catdog.evaluation.metrics.is_correct': ( 'evaluation.metrics.html#is_correct',

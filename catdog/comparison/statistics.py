@@ -18,8 +18,6 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from ..evaluation.metrics import wilson_interval
-
 # %% ../../nbs/50_comparison.statistics.ipynb #b00a970d
 @dataclass(frozen=True)
 class Tested:

@@ -20,7 +20,7 @@ from scipy.stats import binom
 
 from ..words import listing, markdown_rows, percent, points
 from ..training.run import Run
-from ..evaluation.metrics import take_apart, wilson_interval
+from ..evaluation.metrics import confusion_table, take_apart, wilson_interval
 from .statistics import photos_for_pair
 from .compare import Comparison, describe_best, exported, latency
 from .choose import COSTS, Choice
@@ -348,7 +348,7 @@ def confusion(
     "What a setup takes each class for."
     part = guesses[guesses.setup == setup]
     classes = sorted(set(part.label) | set(part.guess))
-    table = pd.crosstab(part.label, part.guess).reindex(index=classes, columns=classes, fill_value=0)
+    table = confusion_table(part.label, part.guess, classes).reindex(classes, fill_value=0)
     photos = part.drop_duplicates('sha256').label.value_counts().reindex(classes, fill_value=0)
     return table.div(table.sum(axis=1).clip(lower=1), axis=0).mul(photos, axis=0)
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from ..photos.decode import open_photo
 from ..models.features import judge_features, photo_features, solve_head
+from .metrics import confusion_table
 
 # %% ../../nbs/44_evaluation.explore.ipynb #3b26911a
 def map_features(
@@ -170,11 +171,9 @@ def show_photos(
 def tabulate_guesses(
     predictions:pd.DataFrame     # sha256, label and `p_CLASS`, as a run's predictions
 )->pd.DataFrame:                 # int: a row a label, a column a class it was taken for
-    "The confusion matrix."
-    columns = [name for name in predictions if name.startswith('p_')]
-    guesses = predictions[columns].idxmax(axis=1).str.removeprefix('p_')
-    table = pd.crosstab(predictions.label, guesses, rownames=['label'], colnames=['taken for'])
-    return table.reindex(columns=[name.removeprefix('p_') for name in columns], fill_value=0)
+    "The confusion matrix of a run's predictions."
+    shares = predictions.filter(regex='^p_').rename(columns=lambda name: name.removeprefix('p_'))
+    return confusion_table(predictions.label, shares.idxmax(axis=1), list(shares))
 
 # %% ../../nbs/44_evaluation.explore.ipynb #dfe6c8cd
 def _as_maps(features, model):

@@ -7,7 +7,7 @@ __all__ = ['FORMATS', 'STANDALONE', 'side_photos', 'prepare_pixels', 'looks_of_r
            'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'export_run']
 
 # %% ../../nbs/42_evaluation.formats.ipynb #c2307ddc
-import os, shutil, tempfile
+import shutil, tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRIOR', 'wilson_interval', 'predictions_table', 'take_apart', 'is_correct', 'reliability', 'calibration_error',
            'brier_score', 'calibration_error_by_chance', 'with_temperature', 'fit_temperature', 'check_temperature',
-           'quality', 'calibration', 'sure_threshold', 'photo_traits', 'subgroup_accuracy']
+           'confusion_table', 'quality', 'calibration', 'sure_threshold', 'photo_traits', 'subgroup_accuracy']
 
 # %% ../../nbs/38_evaluation.metrics.ipynb #22ffd436
 import math
@@ -171,6 +171,16 @@ def _roc_auc(labels, probabilities):
     if len(np.unique(labels)) < probabilities.shape[1]: return None
     if probabilities.shape[1] == 2: return float(roc_auc_score(labels, probabilities[:, 1]))
     return float(roc_auc_score(labels, probabilities, multi_class='ovr'))
+
+# %% ../../nbs/38_evaluation.metrics.ipynb #9c59ec98
+def confusion_table(
+    labels:pd.Series,            # Name of each photo's class
+    guesses:pd.Series,           # Name of the class it was taken for
+    classes:list[str]            # All there are, in the order of the columns
+)->pd.DataFrame:                 # int: photos
+    "The confusion matrix."
+    table = pd.crosstab(labels, guesses, rownames=['label'], colnames=['taken for'])
+    return table.reindex(index=[name for name in classes if name in table.index], columns=classes, fill_value=0)
 
 # %% ../../nbs/38_evaluation.metrics.ipynb #1d7971b1
 def quality(

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from ..files import cache_folder, public_address, write_atomically
 from ..machine import end_with
 from ..training.config import RunConfig
-from ..training.run import Run, find_run, run_name
+from ..training.run import Run, find_run
 from .bucket import BucketError, drop_unfinished, fetch_unfinished, is_bucket, send_unfinished, upload_run
 
 # %% ../../nbs/46_sweeps.job.ipynb #040f83df

@@ -38,6 +38,7 @@ def processes_here(
     "How many of the processes run on this machine."
     return int(os.environ.get('LOCAL_WORLD_SIZE', processes))
 
+# %% ../../nbs/27_training.processes.ipynb #ecd7c379
 def shared_store(
     hours:float=2                # For which a process waits until another one has put something in
 )->torch.distributed.Store:
