@@ -378,7 +378,8 @@ def main():
         device=('cpu', 'where networks are computed'), workers=(1, 'jobs at a time; seconds mean something with one'),
         shared=(str(ROOT.parent/'shared'), 'folder with data/SET and weights/NETWORK.safetensors'),
         lines=(0, '1 runs nothing, and makes the table of the lines that are there'),
-        where=('', 'what the lines were measured on, where that is another machine'), minutes=(1e6, 'after which no trial is begun'), out=(str(RECORD), 'lines of finished trials, which are not repeated'))
+        where=('', 'what the lines were measured on, where that is another machine'), minutes=(1e6, 'after which no trial is begun'),
+        out=(str(RECORD), 'lines of finished trials, which are not repeated'))
     if args.quick: vars(args).update(QUICK)
     args.out, args.shared = Path(args.out), str(Path(args.shared).resolve())
     args.out.parent.mkdir(parents=True, exist_ok=True)

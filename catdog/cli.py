@@ -371,7 +371,7 @@ def evaluate(
     cost:Annotated[bool, typer.Option('--cost', help='Export and measure the costs again, on this machine.')]=False,
     data:Annotated[Optional[str], typer.Option(help="Where the runs' photos lie now [where they lay].")]=None,
     limit:Annotated[int, typer.Option(min=1, help='Most photos to corrupt.')]=200,
-    provider:Annotated[Optional[str], typer.Option(help="Of onnxruntime, for --cost, such as CUDAExecutionProvider [the processor's].")]=None,
+    provider:Annotated[Optional[str], typer.Option(help="Of onnxruntime for --cost, as CUDAExecutionProvider [the processor's].")]=None,
 ):
     "Add to what is known of finished runs. Exit status 1 if any could not be evaluated."
     with _plain_errors():

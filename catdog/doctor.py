@@ -45,6 +45,7 @@ class Finding:
 class NotHereError(Exception):
     "What a check needs and this machine has not."
 
+# %% ../nbs/71_doctor.ipynb #e42d346d
 @contextmanager
 def _without_progress():
     "No lines of a training on the terminal"

@@ -61,7 +61,8 @@ def test_it_agrees_on_a_hundred_photos(folder, drawn, address, page):
     told = page.evaluate(ASK, [path.name for path in drawn])
     here = catdog('predict', folder/'model.onnx', *drawn, '--json', '--batch-size', 1)
     ours = [json.loads(line) for line in here.stdout.splitlines()]
-    for one, other in zip(told, ours): assert np.isclose(one['probabilities']['cat'], other['probabilities']['cat'], atol=1e-3), other['path']
+    for one, other in zip(told, ours):
+        assert np.isclose(one['probabilities']['cat'], other['probabilities']['cat'], atol=1e-3), other['path']
     assert len(told) == 100 and all(url.startswith(address) for url in asked)
 
 

@@ -11,7 +11,8 @@ from conftest import ROOT, render_site
 
 GUIDES = ('index', 'start', 'photos', 'labels', 'budget', 'machines', 'options', 'questions')
 LOOKED_AT = (*GUIDES, 'results', 'training.run')
-RULES = ('color-contrast', 'image-alt', 'link-name', 'button-name', 'label', 'document-title', 'html-has-lang', 'list', 'duplicate-id-active')
+RULES = ('color-contrast', 'image-alt', 'link-name', 'button-name', 'label', 'document-title', 'html-has-lang', 'list',
+    'duplicate-id-active')
 
 
 @pytest.fixture(scope='module')

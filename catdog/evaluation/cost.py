@@ -70,8 +70,7 @@ def measuring(
     say=_say_on_stderr,          # Takes a line
     device:torch.device=torch.device('cpu')      # A GPU is waited for as well, until no other process computes on it
 ):
-    """Wait for this machine's turn to measure. Gives `alone` (no other measured meanwhile, nor computed on the card) and `busy` (share of the
-    processor others use)."""
+    "Wait for this machine's turn. Gives `alone` (nothing else measured, nor computed on the card) and `busy` (processor share of others)."
     lock = FileLock(str(lock_file()))
     found = dict(alone=_wait_for_turn(lock, patience, say))
     if not found['alone']: say('measuring beside another: the cost is marked')
@@ -296,7 +295,8 @@ def torch_cost(
     if device.type == 'cuda': torch.cuda.reset_peak_memory_stats(device)
     latency = measure_latency(torch_predict(model, shape, precision), jpegs)
     speed = measure_throughput(model, shape.size, precision=precision)
-    found = dict(device=name_device(device), precision=precision, **size, **latency, images_per_second=speed, peak_memory_mb=_peak_mb(device))
+    found = dict(device=name_device(device), precision=precision, **size, **latency)
+    found.update(images_per_second=speed, peak_memory_mb=_peak_mb(device))
     return {**found, **_largest_batch(model, shape.size, precision)} if device.type == 'cuda' else found
 
 # %% ../../nbs/41_evaluation.cost.ipynb #8b10465e

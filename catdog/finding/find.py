@@ -294,7 +294,8 @@ def _cost_sentence(race):
     spent, grid, heads = spent_seconds(evidence), whole_grid(evidence), sum(head.seconds for head in race.field.heads.values())
     trainings, all_of_them = sum(len(evidence.done(name)) for name in evidence.names), len(evidence.names)*evidence.folds
     took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training'
-    return f'That took {took}, after {duration(heads)} for frozen features; training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%).'
+    everything = f'training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%)'
+    return f'That took {took}, after {duration(heads)} for frozen features; {everything}.'
 
 def _dropped_sentence(race):
     "What was dropped, and why"
