@@ -107,7 +107,7 @@ def named(tmp_path_factory, pets):
 
 def test_card_review_page_and_what_python_shows(named, page, tmp_path):
     from catdog import door
-    from catdog.evaluation.labels import find_conflicts, list_doubtful, rank_labels, review_page
+    from catdog.evaluation.judge import find_doubts, write_review_page
     from catdog.photos.card import write_card
     from catdog.photos.catalogue import make_catalogue
     card = write_card(named, tmp_path/'card', issues=False)
@@ -116,8 +116,8 @@ def test_card_review_page_and_what_python_shows(named, page, tmp_path):
     catalogue = make_catalogue(named)
     test = catalogue[catalogue.split == 'test']
     doubts = pd.DataFrame({'sha256': test.sha256, 'label': test.label, f'p_{NAMES[0]}': .4, f'p_{NAMES[1]}': .6})
-    listed = list_doubtful(rank_labels({HOSTILE: doubts}), find_conflicts(catalogue), 12)
-    check_page(page, review_page(tmp_path/'review.html', listed, catalogue), least=3)
+    listed = find_doubts(catalogue, {HOSTILE: doubts}, 12)
+    check_page(page, write_review_page(tmp_path/'review.html', listed, NAMES), least=3)
     labelled = [dict(path=name, label=name, probabilities={name: .9}) for name in NAMES]
     answers = door.Predictions([dict(path=name, error=name) for name in NAMES]+labelled)
     shown = dict(audit=door.audit(named), answers=answers, changed=door.Audit(None, HOSTILE))
