@@ -264,15 +264,20 @@ def run_trainings(
 def _behind_words(race, name):
     "How sure it is that a candidate is good enough"
     delta, others = race.field.config.delta/100, [other for other in race.evidence.names if other != name]
-    if not others: return f'{name} is the only candidate'
     verdict = judge(race.evidence, delta, race.dropped)[name]
     return f'within {in_points(delta)} of every other candidate (at most {in_points(max(0, verdict.high))} behind, with 95% certainty)'
+
+_UNTRAINED = 'heads on random features say nothing; the same command with a larger budget goes on'
 
 def _answer_sentence(race, step):
     "The answer in one sentence"
     name = step.answer or best_guess(race)
-    cost, accuracy = race.field.costs[name], race.evidence.tuned[name].mean()
-    what = f'{name}: {percent(accuracy)}% right, {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB'
+    if name is None: return f'Not decided: nothing was trained, and {_UNTRAINED}.'
+    cost, tuned, head = race.field.costs[name], race.evidence.tuned[name].mean(), race.evidence.heads[name].mean()
+    right = f'{percent(head)}% right with its head alone' if np.isnan(tuned) else f'{percent(tuned)}% right'
+    if np.isnan(tuned) and np.isnan(head): right = 'not trained yet'
+    what = f'{name}: {right}, {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB'
+    if len(race.evidence.names) == 1: return f'{what}: the only candidate, so that there is nothing to choose. catdog train trains it.'
     if step.answer is None: return f'Not decided yet. So far take {what}.'
     shown = f'Take {what}. It is the cheapest that is {"shown to be " if step.open else ""}{_behind_words(race, name)}'
     return f'{shown}; {listing(step.open)} may do as well for less.' if step.open else f'{shown}.'
@@ -280,12 +285,12 @@ def _answer_sentence(race, step):
 # %% ../../nbs/67_finding.find.ipynb #db620c02
 def best_guess(
     race:Race
-)->str:
+)->str|None:                    # None where nothing is known of any
     "The cheapest candidate that seems to be within delta of the best, where nothing is shown."
     seen = race.evidence.tuned.mean().dropna()
-    if seen.empty: seen = race.evidence.heads.mean()
+    if seen.empty: seen = race.evidence.heads.mean().dropna()
     near = seen[seen >= seen.max()-race.field.config.delta/100]
-    return next(name for name in race.evidence.names if name in near.index)
+    return next((name for name in race.evidence.names if name in near.index), None)
 
 # %% ../../nbs/67_finding.find.ipynb #972da197
 def _cost_sentence(race):
