@@ -21,8 +21,10 @@ def spoil(folder, name, change):
     record.write_text(change(record.read_text()))
 
 
-def test_choose_answers_a_script(runs):
-    done = catdog('choose', runs, '--max-ms', 1e6, '--delta', 100-1e-9, '--json')
+def test_choose_answers_a_script(tmp_path):
+    from catdog.comparison.example import write_example_run
+    for arch, milliseconds in (('small', 3.), ('large', 40.)): write_example_run(tmp_path, arch, 0, .97, milliseconds)
+    done = catdog('choose', tmp_path, '--max-ms', 1e6, '--delta', 100-1e-9, '--json')
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     costs = {c['setup']: c['latency'] for c in told['candidates']}
@@ -32,7 +34,8 @@ def test_choose_answers_a_script(runs):
 def test_choose_says_when_it_cannot_know(runs):
     done = catdog('choose', runs, '--delta', 0, '--by', 'macs')
     assert done.returncode in (0, 3), done.stderr
-    assert done.returncode == (3 if 'cannot decide' in done.stdout.replace('\n', ' ') else 0)
+    open_or_guesses = ('cannot decide', 'always guessing')       # networks trained for an epoch are hardly better than that
+    assert done.returncode == (3 if any(text in done.stdout.replace('\n', ' ') for text in open_or_guesses) else 0)
     over = catdog('choose', runs, '--max-mb', .001)
     assert over.returncode == 4 and 'No setup is within the budget' in over.stdout.replace('\n', ' ')
 

@@ -72,7 +72,7 @@ def test_lines_of_a_log_are_whole_and_in_order(tmp_path, pets):
         settings = {**TINY, 'epochs': 3, 'data': pets, 'runs': tmp_path/'runs'}
         subprocess.run([str(c) for c in (BIN/'catdog', 'train', *options(settings))], stdout=log, stderr=log, check=True, timeout=300)
     lines = (tmp_path/'log').read_text().splitlines()
-    epochs = [i for i, line in enumerate(lines) if 'epoch ' in line]
+    epochs = [i for i, line in enumerate(lines) if '  epoch ' in line]
     assert len(epochs) == 3 and all(f'epoch {n+1}/3' in lines[i] and lines[i].startswith('test_resnet') for n, i in enumerate(epochs))
     [result] = [i for i, line in enumerate(lines) if 'ms a photo' in line]
     assert epochs[-1] < result and lines[-1] == str(next((tmp_path/'runs').glob('test_resnet*')))
