@@ -1,5 +1,6 @@
 """`catdog find`: what it trains it keeps, it goes on where it was stopped, and what it cannot use it names."""
 import json
+import os
 import signal
 import subprocess
 
@@ -34,6 +35,7 @@ def test_its_runs_are_compared_like_any_other(found, tmp_path):
     assert narrowed.returncode == 0 and ('open' in narrowed.stdout.lower()), narrowed.stderr
 
 
+@pytest.mark.skipif(os.environ.get('CATDOG_FAULTS') != 'long', reason='in the long form (make faults)')
 def test_find_goes_on_where_it_was_stopped(pets, tmp_path):
     command = [BIN/'catdog', 'find', pets, *options({**QUICK, 'runs': tmp_path, 'budget': '1h'})]
     process = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)

@@ -40,7 +40,7 @@ def given_sides(pets, folder, **counts):
     return folder
 
 
-@pytest.mark.parametrize('train, valid', [(24, 17), (25, 19)])
+@pytest.mark.parametrize('train, valid', [(25, 17)])
 def test_two_processes_end_whatever_the_counts(tmp_path, pets, train, valid):
     data = given_sides(pets, tmp_path/'data', train=train, valid=valid, test=8)
     settings = {**TINY, 'data': data, 'runs': tmp_path/'runs', 'batch_size': 8, 'processes': 2}
@@ -66,7 +66,7 @@ def test_two_processes_unfreeze_stage_by_stage(tmp_path, pets):
     pd.testing.assert_frame_equal(one.history, two.history, rtol=1e-3)
 
 
-@pytest.mark.parametrize('arch', ['test_resnet', 'test_efficientnet'])
+@pytest.mark.parametrize('arch', ['test_efficientnet'])
 def test_two_processes_share_the_statistics_of_norms(tmp_path, pets, arch):
     one, two = (train_quickly(pets, tmp_path/str(n), arch=arch, processes=n, epochs=2, optimizer='sgd', lr=.02) for n in (1, 2))
     pd.testing.assert_frame_equal(one.history, two.history, rtol=2e-3)
