@@ -42,6 +42,14 @@ def keep_to_itself(site):
         if alone != text: style.write_text(alone, encoding='utf-8')
 
 
+def describe_figures(site):
+    "A figure without a description is named as what it is, for those who hear a page"
+    for page in site.rglob('*.html'):
+        text = page.read_text(encoding='utf-8')
+        told = re.sub(r'<img(?![^>]*\balt=)(?=\s)', '<img alt="Figure made by the code above"', text)
+        if told != text: page.write_text(told, encoding='utf-8')
+
+
 def note_unserved(site):
     "A page that was opened as a file says how to have its search"
     for page in site.rglob('*.html'):
@@ -53,6 +61,7 @@ if __name__ == '__main__':
     os.chdir(ROOT)
     render()
     keep_to_itself(SITE)
+    describe_figures(SITE)
     note_unserved(SITE)
     print(SITE/'index.html')
     print('To read it with its search: make serve')
