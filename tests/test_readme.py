@@ -6,7 +6,7 @@ import sys
 import sysconfig
 
 import pytest
-from conftest import ROOT, run
+from conftest import BIN, ROOT, run
 
 README = (ROOT/'README.md').read_text()
 TINY = dict(epochs=1, image_size=48, weights='none', batch_size=16, precision='fp32')
@@ -84,7 +84,7 @@ def test_the_sample_answer_is_what_choose_says(tmp_path):
     from catdog.comparison.example import write_example_run
     for arch, accuracy, milliseconds in (('large', .81, 40.), ('middle', .805, 12.), ('small', .70, 3.)):
         for seed in (0, 1): write_example_run(tmp_path/'runs', arch, seed, accuracy, milliseconds, photos=600)
-    said = run('catdog', 'choose', '--max-ms', 20, '--delta', 3, cwd=tmp_path, env={**os.environ, 'COLUMNS': '80'}).stdout
+    said = run(BIN/'catdog', 'choose', '--max-ms', 20, '--delta', 3, cwd=tmp_path, env={**os.environ, 'COLUMNS': '80'}).stdout
     answer = re.search('^middle is the cheapest.*?(?=^```$)', README, re.M|re.S)[0]
     assert answer in said, said
 

@@ -47,7 +47,7 @@ def test_metadata_is_that_of_settings_ini(wheel):
 
 
 CALLED = {
-    'PIL': 'pillow', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core',
+    'PIL': 'pillow', 'pynvml': 'nvidia-ml-py', 'sklearn': 'scikit-learn', 'hydra': 'hydra-core', 'omegaconf': 'hydra-core',
     'pillow_heif': 'pillow-heif', 'IPython': 'ipython', 'nbclient': 'papermill', 'starlette': 'fastapi', 'multipart': 'python-multipart',
 }
 
