@@ -4,7 +4,7 @@
 #           docker run --rm --read-only -p 127.0.0.1:8000:8000 -v "$PWD/exported:/model:ro" -e CATDOG_API_KEY=... catdog-serve
 #   train   all of catdog; TORCH_INDEX is the index of torch's wheels: CPU ones where it is left out
 #           docker build --target train -t catdog .
-#           docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/photos:/photos:ro" -v "$PWD/runs:/work/runs" catdog train --data /photos
+#           docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/photos:/photos:ro" -v "$PWD/runs:/app/runs" catdog train --data /photos
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS wheel
@@ -32,10 +32,10 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /wheels
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$(ls /wheels/*.whl)[offline,speed,sources,photos,sweep,deploy,serve]"
 # Any user may run it: what it writes goes to the mounted folder and to /cache, which may be mounted too
-RUN mkdir -p /work/runs /cache && chmod 1777 /work /work/runs /cache \
- && cp "$(python -c 'from catdog.sweeps.job import find_notebook; print(find_notebook("train"))')" /work/
+RUN mkdir -p /app/runs /cache && chmod 1777 /app /app/runs /cache \
+ && cp "$(python -c 'from catdog.sweeps.job import find_notebook; print(find_notebook("train"))')" /app/
 ENV HOME=/cache CATDOG_CACHE=/cache/catdog HF_HOME=/cache/huggingface XDG_CACHE_HOME=/cache MPLCONFIGDIR=/cache/matplotlib
-WORKDIR /work
+WORKDIR /app
 USER 10001:10001
 ENTRYPOINT ["catdog"]
 CMD ["--help"]

@@ -1576,7 +1576,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.finding.race.drop_worse': ('finding.race.html#drop_worse', 'catdog/finding/race.py'),
                                      'catdog.finding.race.folds_to_settle': ('finding.race.html#folds_to_settle', 'catdog/finding/race.py'),
                                      'catdog.finding.race.head_bound': ('finding.race.html#head_bound', 'catdog/finding/race.py'),
-                                     'catdog.finding.race.in_points': ('finding.race.html#in_points', 'catdog/finding/race.py'),
                                      'catdog.finding.race.judge': ('finding.race.html#judge', 'catdog/finding/race.py'),
                                      'catdog.finding.race.learn_lift': ('finding.race.html#learn_lift', 'catdog/finding/race.py'),
                                      'catdog.finding.race.look_share': ('finding.race.html#look_share', 'catdog/finding/race.py'),

@@ -34,34 +34,32 @@ def render():
     shutil.copytree(pages/'_docs', SITE)
 
 
-def keep_to_itself(site):
-    "Take out what a theme fetches from other hosts: its web fonts; the system's take their place"
-    for style in site.rglob('*.css'):
-        text = style.read_text(encoding='utf-8')
-        alone = re.sub(r'@import\s+(?:url\([^)]*\)|"[^"]*"|\'[^\']*\')\s*;', '', text)
-        if alone != text: style.write_text(alone, encoding='utf-8')
+def rewrite(files, change):
+    "Write the files anew whose text a function changes"
+    for file in files:
+        text = file.read_text(encoding='utf-8')
+        if (changed := change(text)) != text: file.write_text(changed, encoding='utf-8')
 
 
-def describe_figures(site):
-    "A figure without a description is named as what it is, for those who hear a page"
-    for page in site.rglob('*.html'):
-        text = page.read_text(encoding='utf-8')
-        told = re.sub(r'<img(?![^>]*\balt=)(?=\s)', '<img alt="Figure made by the code above"', text)
-        if told != text: page.write_text(told, encoding='utf-8')
+def without_web_fonts(style):
+    "A theme's style that fetches nothing from other hosts; the system's fonts take the place of its own"
+    return re.sub(r'@import\s+(?:url\([^)]*\)|"[^"]*"|\'[^\']*\')\s*;', '', style)
 
 
-def note_unserved(site):
-    "A page that was opened as a file says how to have its search"
-    for page in site.rglob('*.html'):
-        text = page.read_text(encoding='utf-8')
-        if UNSERVED not in text: page.write_text(text.replace('</head>', UNSERVED+'</head>', 1), encoding='utf-8')
+def with_descriptions(page):
+    "A page whose figures without a description are named as what they are, for those who hear it"
+    return re.sub(r'<img(?![^>]*\balt=)(?=\s)', '<img alt="Figure made by the code above"', page)
+
+
+def with_note(page):
+    "A page that says, where it was opened as a file, how to have its search"
+    return page if UNSERVED in page else page.replace('</head>', UNSERVED+'</head>', 1)
 
 
 if __name__ == '__main__':
     os.chdir(ROOT)
     render()
-    keep_to_itself(SITE)
-    describe_figures(SITE)
-    note_unserved(SITE)
+    rewrite(SITE.rglob('*.css'), without_web_fonts)
+    rewrite(SITE.rglob('*.html'), lambda page: with_note(with_descriptions(page)))
     print(SITE/'index.html')
     print('To read it with its search: make serve')

@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from ..errors import ConfigError, DataError
-from ..words import duration, listing, percent, plural, points
+from ..words import in_points, duration, listing, percent, plural, points
 from ..photos.catalogue import make_catalogue
 from ..training.config import Settings, make_config
 from ..training.run import find_run
@@ -25,7 +25,7 @@ from ..training.recipes import RECIPES, epochs_after_head
 from .archs import licence_of, read_candidates, _fits
 from .costs import Budget, CandidateCost, forecast_run, measure_candidate
 from .heads import HeadResult, fold_photos, judge_backbone
-from .race import Evidence, Step, drop_worse, in_points, judge, next_step, spent_seconds, whole_grid
+from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
 from .trainings import read_answers, run_seconds, train_run
 
 # %% ../../nbs/67_finding.find.ipynb #34364475
@@ -263,7 +263,7 @@ def run_trainings(
 # %% ../../nbs/67_finding.find.ipynb #6a30f3ca
 def _behind_words(race, name):
     "How sure it is that a candidate is good enough"
-    delta, others = race.field.config.delta/100, [other for other in race.evidence.names if other != name]
+    delta = race.field.config.delta/100
     verdict = judge(race.evidence, delta, race.dropped)[name]
     return f'within {in_points(delta)} of every other candidate (at most {in_points(max(0, verdict.high))} behind, with 95% certainty)'
 

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['LIFT_MEAN', 'LIFT_PHOTOS', 'LIFT_NETWORKS', 'LIFT_DEGREES', 'RUN_SHIFT', 'RUN_DEGREES', 'LEVEL', 'OF_HEADS', 'HOPE',
            'Evidence', 'Lift', 'learn_lift', 'head_bound', 'pair_table', 'look_share', 'behind_bounds', 'Verdict',
-           'judge', 'Step', 'in_points', 'folds_to_settle', 'Question', 'next_step', 'whole_grid', 'spent_seconds',
-           'drop_worse', 'run_race']
+           'judge', 'Step', 'folds_to_settle', 'Question', 'next_step', 'whole_grid', 'spent_seconds', 'drop_worse',
+           'run_race']
 
 # %% ../../nbs/65_finding.race.ipynb #b4858327
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from ..comparison.statistics import difference_bound
-from ..words import listing, points
+from ..words import in_points
 
 # %% ../../nbs/65_finding.race.ipynb #f5710fba
 @dataclass(frozen=True)
@@ -254,10 +254,6 @@ class Step:
     answer:str|None=None         # The cheapest that is shown to be good enough, where it stops
     open:tuple[str, ...]=()      # Cheaper ones that were given up
     nearer:float=0.              # By how much the bound narrows
-
-def in_points(share:float)->str:     # Such as '0.5 points' or '1 point'
-    "A difference of accuracies with its unit."
-    return f"{points(share)} {'point' if points(share) == '1' else 'points'}"
 
 HOPE = .5            # Standard errors by which a forecast is kinder than what was seen
 

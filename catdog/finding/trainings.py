@@ -7,12 +7,11 @@ __all__ = ['train_run', 'read_answers', 'run_seconds']
 
 # %% ../../nbs/66_finding.trainings.ipynb #80372994
 import contextlib, os, time, warnings
-from pathlib import Path
 
 import pandas as pd
 
 from ..photos.catalogue import catalogue_for, describe_catalogue
-from ..training.config import RunConfig, make_config
+from ..training.config import RunConfig
 from ..training.run import Run, find_run, hold_run, open_run, release_run
 from ..training.finetune import fit, prepare
 from ..comparison.gather import read_scores
