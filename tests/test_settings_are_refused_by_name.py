@@ -1,11 +1,14 @@
 """Whatever a setting is given, it becomes what it means or is refused in a line that names it; notebook and command say the same."""
 import math
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-TEXTS = ['', ' ', 'none', 'None', 'nan', 'inf', '-inf', 'true', '0', '1e400', 'a\0b', 'x'*500, '../../x', '{arch}', '猫', "a'b", 'a,b']
+LONG = os.environ.get('CATDOG_FAULTS') == 'long'     # then other values each time, and more of them
+ANY = dict(deadline=None, suppress_health_check=list(HealthCheck), derandomize=not LONG)
+TEXTS = ['', ' ', 'none', 'None', 'nan', 'inf', '-inf', 'true', '0', '1e400', 'a\0b', 'x'*500, '../../x', '{arch}', '猫', "a'b", 'a,b', '0.0', '1e3', '~0']
 ODD = [*TEXTS, None, True, False, math.nan, math.inf, -1, 0, 1, 2, 32, 10**30, .5, [], [1, 2], [.5]*3, {}]
 REFUSED = dict(std=0, mean='nan', epochs=True, data='', device='meta', optimizer='adahessian', arch='resnet18./../../../evil/x',
     image_size=33.5, clip='inf', group='(')
@@ -23,7 +26,7 @@ def answer(make, **values):
     except ConfigError as error: return None, str(error)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20_000 if LONG else 300, **ANY)
 @given(data=st.data())
 def test_any_value_is_taken_or_refused_in_a_line(data):
     from catdog.training.config import make_config
@@ -80,7 +83,7 @@ def test_every_optimizer_that_is_accepted_makes_a_step():
     assert accepted > 20
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20_000 if LONG else 250, **ANY)
 @given(data=st.data())
 def test_papermill_and_the_command_give_one_answer(data):
     "A text after `-p`, which papermill makes a number or a switch of, means what it means after `--`"

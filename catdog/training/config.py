@@ -24,10 +24,23 @@ def plain_value(
 ):                               # The value, or None, or a number as text. ValueError where it cannot be meant
     "A value as a setting understands it, before its type is checked."
     if isinstance(value, str) and type(None) in kinds and value.strip().lower() in ('none', 'null'): return None
+    if value in (None, 'None') and type(None) not in kinds: raise ValueError('is none: leave it out to take the default')
     if isinstance(value, bool) and bool not in kinds: raise ValueError('is a switch: it must be a number or text')
     if isinstance(value, (int, float)) and str in kinds: return str(value)
     if isinstance(value, str) and not value.strip(): raise ValueError('is empty: leave it out to take the default')
     if isinstance(value, str) and re.search(r'[\x00-\x1f\x7f]', value): raise ValueError('holds a control character')
+    if isinstance(value, str) and _has_long_name(value): raise ValueError('holds a name of over 255 bytes, which no file can have')
+    return value if str in kinds else _as_number(value)
+
+def _has_long_name(text):
+    "Whether a part of it is longer than a file's name can be; an address may be"
+    return '://' not in text and any(len(part.encode(errors='surrogatepass')) > 255 for part in re.split(r'[/\\]', text))
+
+def _as_number(value):
+    "The number that a text spells, as papermill reads it after `-p`; anything else as it stands"
+    for number in (int, float):
+        try: return number(value) if isinstance(value, str) else value
+        except ValueError: pass
     return value
 
 # %% ../../nbs/24_training.config.ipynb #5430b056
@@ -58,7 +71,7 @@ class Settings(BaseModel):
         if off and str(value).lower() in ('none', 'false', 'off'): return off
         return plain_value(value, _kinds(cls.model_fields[info.field_name].annotation))
 
-_OFF = dict(weights='none', wandb='disabled', balance='none')
+_OFF = dict(weights='none', wandb='disabled', balance='none', augmentation='none', flips='none')
 
 # %% ../../nbs/24_training.config.ipynb #84ea2a1e
 class PhotoSettings(Settings):
@@ -273,7 +286,7 @@ def check_weights(
     choices = ('auto', 'imagenet', 'none')
     if weights in choices or re.fullmatch('hf[-_]hub:[^/ ]+/[^/ ]+', weights): return weights
     from catdog.models.weights import has_weights_suffix, list_weights
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     if path.is_dir():
         if list_weights(path): return weights
         raise ValueError('is a folder without weights: it needs ARCH.safetensors for each arch, or ARCH/model.safetensors as timm has')
