@@ -532,6 +532,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'catdog/comparison/figures.py'),
                                            'catdog.comparison.figures.setup_costs': ( 'comparison.figures.html#setup_costs',
                                                                                       'catdog/comparison/figures.py'),
+                                           'catdog.comparison.figures.short_names': ( 'comparison.figures.html#short_names',
+                                                                                      'catdog/comparison/figures.py'),
                                            'catdog.comparison.figures.tip': ( 'comparison.figures.html#tip',
                                                                               'catdog/comparison/figures.py')},
             'catdog.comparison.gather': { 'catdog.comparison.gather.PhotoScores': ( 'comparison.gather.html#photoscores',

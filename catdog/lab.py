@@ -46,6 +46,8 @@ def copy_notebooks(
     return differ
 
 # %% ../nbs/70_lab.ipynb #baaa1941
+_NO_NEWS = ['--LabApp.news_url=None', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
+
 def lab_command(
     folder:str|Path,             # Of the copies
     options=(),                  # Further ones of JupyterLab, such as '--no-browser'
@@ -55,4 +57,4 @@ def lab_command(
     if not find_spec('jupyterlab'): raise ConfigError("JupyterLab is not installed: pip install '.[lab]'")
     folder, start = Path(folder).expanduser().resolve(), Path(start or os.getcwd()).resolve()
     places = [f'--ServerApp.root_dir={folder}', f'--MappingKernelManager.root_dir={start}']
-    return [sys.executable, '-m', 'jupyterlab', *places, *options]
+    return [sys.executable, '-m', 'jupyterlab', *places, *_NO_NEWS, *options]
