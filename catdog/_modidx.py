@@ -1608,6 +1608,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'catdog.finding.trainings.train_run': ( 'finding.trainings.html#train_run',
                                                                                   'catdog/finding/trainings.py')},
             'catdog.lab': { 'catdog.lab._code_of': ('lab.html#_code_of', 'catdog/lab.py'),
+                            'catdog.lab._without_outputs': ('lab.html#_without_outputs', 'catdog/lab.py'),
                             'catdog.lab.copy_notebooks': ('lab.html#copy_notebooks', 'catdog/lab.py'),
                             'catdog.lab.lab_command': ('lab.html#lab_command', 'catdog/lab.py'),
                             'catdog.lab.shipped_notebooks': ('lab.html#shipped_notebooks', 'catdog/lab.py')},

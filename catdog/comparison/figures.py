@@ -29,8 +29,9 @@ PALETTE = ['#2a7fbf', '#d1495b', '#2e9e6b', '#a06cc4', '#e08e0b', '#159a9a', '#8
 def _further_colour(i):
     "A hue a golden angle on from the last, at one of three lightnesses"
     red, green, blue = colorsys.hls_to_rgb(.09+.618034*i, (.5, .43, .6)[i % 3], .6)
-    dim = min(1, .52/(.21*red+.72*green+.07*blue))     # a bright one, such as yellow, could not be read on white
-    return '#'+''.join(f'{round(255*dim*part):02x}' for part in (red, green, blue))
+    brightness = .21*red+.72*green+.07*blue
+    dim, lift = min(1, .52/brightness), max(0, (.4-brightness)/(1-brightness))     # to be read on white and on a dark page
+    return '#'+''.join(f'{round(255*(dim*part+lift*(1-part))):02x}' for part in (red, green, blue))
 
 def setup_colours(
     setups                   # Names, in the order of the comparison
