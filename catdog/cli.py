@@ -45,6 +45,7 @@ def _interrupted(text):
     _say(f'\ncatdog: interrupted; {text}')
     return typer.Exit(130)
 
+# %% ../nbs/73_cli.ipynb #65147869
 def _advice(error):
     "What to do about a disk that is full"
     full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
