@@ -45,17 +45,23 @@ def _interrupted(text):
     _say(f'\ncatdog: interrupted; {text}')
     return typer.Exit(130)
 
+# %% ../nbs/73_cli.ipynb #65147869
 def _advice(error):
     "What to do about a disk that is full"
     full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return ': free some room, or let CATDOG_CACHE, TMPDIR and --runs name folders on a larger disk' if full else ''
+
+def _without_number(error):
+    "The words of an error, without Python's own form of an operating system's"
+    named = getattr(error, 'filename', None) and getattr(error, 'strerror', None)
+    return f'{error.filename}: {error.strerror}' if named else str(error)
 
 @contextmanager
 def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
-        _say(f'catdog: {error}{_advice(error)}')
+        _say(f'catdog: {_without_number(error)}{_advice(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
 

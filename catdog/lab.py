@@ -24,6 +24,7 @@ def _code_of(file):
         return [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
     except (ValueError, KeyError, TypeError, OSError): return None
 
+# %% ../nbs/70_lab.ipynb #7a5ced67
 def shipped_notebooks()->list[Path]:
     "The notebooks of this installation that a person runs."
     found = []
@@ -32,6 +33,14 @@ def shipped_notebooks()->list[Path]:
         except FileNotFoundError: pass
     return found
 
+def _without_outputs(notebook):
+    "A notebook as bytes, with nothing of the run that the site shows: what stands in a copy is its owner's"
+    content = json.loads(notebook.read_text(encoding='utf-8'))
+    for cell in content['cells']:
+        if cell['cell_type'] == 'code': cell.update(outputs=[], execution_count=None)
+    return json.dumps(content, indent=1, ensure_ascii=False).encode()
+
+# %% ../nbs/70_lab.ipynb #610579c1
 def copy_notebooks(
     folder:str|Path              # Made where it is not there
 )->list[str]:                    # Names of copies that were there before and differ from this version's
@@ -41,11 +50,13 @@ def copy_notebooks(
     except OSError as error: raise ConfigError(f'the folder {folder} cannot be made ({error.strerror}): name another one') from None
     for source in shipped_notebooks():
         copy = folder/source.name
-        if not copy.exists(): write_atomically(copy, source.read_bytes())
+        if not copy.exists(): write_atomically(copy, _without_outputs(source))
         elif _code_of(copy) != _code_of(source): differ.append(copy.name)
     return differ
 
 # %% ../nbs/70_lab.ipynb #baaa1941
+_NO_NEWS = ['--LabApp.news_url=None', '--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate']
+
 def lab_command(
     folder:str|Path,             # Of the copies
     options=(),                  # Further ones of JupyterLab, such as '--no-browser'
@@ -55,4 +66,4 @@ def lab_command(
     if not find_spec('jupyterlab'): raise ConfigError("JupyterLab is not installed: pip install '.[lab]'")
     folder, start = Path(folder).expanduser().resolve(), Path(start or os.getcwd()).resolve()
     places = [f'--ServerApp.root_dir={folder}', f'--MappingKernelManager.root_dir={start}']
-    return [sys.executable, '-m', 'jupyterlab', *places, *options]
+    return [sys.executable, '-m', 'jupyterlab', *places, *_NO_NEWS, *options]

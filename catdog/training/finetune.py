@@ -437,7 +437,7 @@ def _consider_averages(training, history, keep):
 def _describe_kept(keep):
     "Which weights are kept, in a line"
     names = {0: 'the head alone', 'average': 'an average of the weights before and after tuning'}
-    return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.loss:.4f}"
+    return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.lowest:.4f}"
 
 # %% ../../nbs/33_training.finetune.ipynb #af66790b
 def _train(training, history, progress, timings):
@@ -449,7 +449,7 @@ def _train(training, history, progress, timings):
     if checkpoint.open(): progress.say(f'{config.arch}  goes on from its checkpoint', final=True)
     elif training.recipe.solve_head:
         with stage(f'solving the head of {config.arch}'): timings.update(_fit_head(training, history, keep))
-        solved = f"accuracy {history.rows[-1]['accuracy']:.4f}  {duration(timings['head_seconds'])}"
+        solved = f"accuracy {percent(history.rows[-1]['accuracy'])}%  {duration(timings['head_seconds'])}"
         progress.say(f'{config.arch}  head solved on frozen features: {solved}', final=True)
         if left_out := _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature']):
             timings['tuning'] = left_out
