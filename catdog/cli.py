@@ -318,14 +318,13 @@ def _goes_on(run):
 
 def _tested(metrics):
     "An accuracy with its interval and its photos"
-    interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
-    return f"accuracy {percent(metrics['accuracy'])}% ({interval}) on {plural(metrics['photos'], 'test photo')}"
+    interval = f'{percent(metrics.accuracy_low)} to {percent(metrics.accuracy_high)}'
+    return f"accuracy {percent(metrics.accuracy)}% ({interval}) on {plural(metrics.photos, 'test photo')}"
 
-def _result(info):
+def _result(record):
     "What a finished run reached, in a line"
-    from catdog.door import latency_of
-    busy = ' (machine busy)' if (info['cost'].get('busy') or 0) > .25 else ''
-    return f"{info['config']['arch']}: {_tested(info['metrics'])}, {latency_of(info):.1f} ms a photo{busy}"
+    busy = ' (machine busy)' if (record.cost.busy or 0) > .25 else ''
+    return f'{record.config.arch}: {_tested(record.metrics)}, {record.use_latency_ms:.1f} ms a photo{busy}'
 
 # %% ../nbs/73_cli.ipynb #4d28b550
 def train(**settings):
@@ -340,7 +339,7 @@ def train(**settings):
         if run.finished and not config.rerun: _say(f'{run.folder} is finished already; --rerun trains it again')
         try: run = door.train(**given)
         except KeyboardInterrupt: raise _interrupted(_goes_on(run)) from None
-    _say(_wrapped(_result(run.info), '  '))
+    _say(_wrapped(_result(run.record), '  '))
     typer.echo(run.folder)
 
 # %% ../nbs/73_cli.ipynb #41feba40
@@ -353,18 +352,19 @@ def _corrupted_lines(rows):
 
 def _new_photos(also, data):
     "Accuracy on another data set"
+    from catdog.training.run import MetricsRecord
     found = next(part for part in also.values() if part['data'] == data)
     seen = f", without {plural(found['seen'], 'photo')} that the run has met" if found['seen'] else ''
-    return f"{_tested(found)} of {data}{seen}"
+    return f'{_tested(MetricsRecord(**found))} of {data}{seen}'
 
-def _what_was_found(info, also, robustness, scaling, cost):
+def _what_was_found(record, also, robustness, scaling, cost):
     "What an evaluation added to a record, in lines"
-    lines = [_new_photos(info['also'], also)] if also else []
-    if robustness: lines.append(_corrupted_lines(info['robustness']))
+    lines = [_new_photos(record.also, also)] if also else []
+    if robustness: lines.append(_corrupted_lines(record.robustness))
     if scaling:
-        best = max(info['scaling'], key=lambda row: row['images_per_second'])
+        best = max(record.scaling, key=lambda row: row['images_per_second'])
         lines.append(f"{best['images_per_second']:.0f} photos/s at most ({best['what'].replace('_', ' ')} {best['value']})")
-    return [*lines, *([_result(info)] if cost else [])]
+    return [*lines, *([_result(record)] if cost else [])]
 
 # %% ../nbs/73_cli.ipynb #3d3ec7de
 @app.command()
@@ -392,7 +392,7 @@ def evaluate(
     for folder in folders:
         try:
             run = evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit, provider)
-            for line in _what_was_found(run.info, also, robustness, scaling, cost): _say(_wrapped(line, '  '))
+            for line in _what_was_found(run.record, also, robustness, scaling, cost): _say(_wrapped(line, '  '))
             typer.echo(run.folder)
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:

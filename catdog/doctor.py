@@ -198,7 +198,7 @@ def check_out_of_memory(device):
         training.model.register_forward_pre_hook(refuse)
         _, run = _train(training)
         found = run.record.resolved
-    return f"a batch of 8 that does not fit became one of {found['batch_size']}, and {found['accumulate']} batches a step"
+    return f'a batch of 8 that does not fit became one of {found.batch_size}, and {found.accumulate} batches a step'
 
 # %% ../nbs/71_doctor.ipynb #f555beab
 def _compare_processes(folder, kind, arch):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KILLED', 'Audit', 'describe_duplicates', 'audit', 'relayed_progress', 'KilledError', 'run_notebook', 'train',
-           'describe_run', 'latency_of', 'local_runs', 'describe_comparison', 'compare', 'describe_choice', 'choose',
-           'find', 'Predictions', 'predict']
+           'describe_run', 'local_runs', 'describe_comparison', 'compare', 'describe_choice', 'choose', 'find',
+           'Predictions', 'predict']
 
 # %% ../nbs/72_door.ipynb #a815a21d
 import logging, os, sys, tempfile, threading, warnings
@@ -204,7 +204,7 @@ def _address_for_kernel(data):
 
 def _mark_interrupted(run):
     "Note in its record that a run was stopped by a person"
-    if run.info and not run.finished: run.update(status='interrupted')
+    if run.record.model_fields_set and not run.finished: run.update(status='interrupted')
 
 def train(
     **settings               # Fields of `RunConfig`, such as arch='resnet18', data='photos'
@@ -232,19 +232,11 @@ def describe_run(
     run
 )->str:                      # Markdown
     "A run in one sentence, for a notebook."
-    info = run.info
-    if not run.finished: return f"{markdown_text(run.folder)}: {markdown_text(info.get('status', 'not started'))}"
-    metrics = info['metrics']
-    interval = f"{percent(metrics['accuracy_low'])} to {percent(metrics['accuracy_high'])}"
-    tested = f"{percent(metrics['accuracy'])}% of {plural(metrics['photos'], 'test photo')} (95% interval {interval})"
-    return f"**{markdown_text(info['config']['arch'])}**: {tested}, {latency_of(info):.1f} ms a photo, {markdown_text(run.folder)}"
-
-def latency_of(
-    info:dict                # A finished run's record
-)->float:                    # Milliseconds from JPEG bytes to a label
-    "How long a photo takes: with the exported file where there is one, since that gets deployed."
-    exported = (info.get('artefact') or {}).get('latency_ms')
-    return info['cost']['latency_ms'] if exported is None else exported
+    record, metrics = run.record, run.record.metrics
+    if not run.finished: return f"{markdown_text(run.folder)}: {markdown_text(record.status or 'not started')}"
+    interval = f'{percent(metrics.accuracy_low)} to {percent(metrics.accuracy_high)}'
+    tested = f"{percent(metrics.accuracy)}% of {plural(metrics.photos, 'test photo')} (95% interval {interval})"
+    return f'**{markdown_text(record.config.arch)}**: {tested}, {record.use_latency_ms:.1f} ms a photo, {markdown_text(run.folder)}'
 
 # %% ../nbs/72_door.ipynb #97e23ed9
 def local_runs(

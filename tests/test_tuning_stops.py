@@ -33,6 +33,6 @@ def test_epochs_after_a_head_that_is_right(colours, tmp_path, settings, epochs):
         runs=str(tmp_path), **settings)
     training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.split_seed), progress=False)
     with training.learner.no_bar(), training.learner.no_logging(): run = fit(training)
-    assert run.info['timings']['head_right'] >= .99
-    assert run.info['resolved']['epochs'] == epochs == (run.history.phase == 'train').sum()
-    assert ('fine-tuning is left out' in (run.info['timings'].get('tuning') or '')) == (epochs == 0)
+    assert run.record.timings.head_right >= .99
+    assert run.record.resolved.epochs == epochs == (run.history.phase == 'train').sum()
+    assert ('fine-tuning is left out' in (run.record.timings.tuning or '')) == (epochs == 0)
