@@ -8,14 +8,14 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/73_cli.ipynb #8157918b
-import errno, inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
+import inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
 
-from .errors import explain_missing
+from .errors import explain_missing, explain_os_error
 from .words import listing, percent, plural, terminal_text
 
 # %% ../nbs/73_cli.ipynb #8b7ca21d
@@ -45,17 +45,16 @@ def _interrupted(text):
     _say(f'\ncatdog: interrupted; {text}')
     return typer.Exit(130)
 
-def _advice(error):
-    "What to do about a disk that is full"
-    full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return ': free some room, or let CATDOG_CACHE, TMPDIR and --runs name folders on a larger disk' if full else ''
+def _explained(error):
+    "An error as a line for a person"
+    return explain_os_error(error) if isinstance(error, OSError) else str(error)
 
 @contextmanager
 def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
-        _say(f'catdog: {error}{_advice(error)}')
+        _say(f'catdog: {_explained(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
 
@@ -391,7 +390,7 @@ def evaluate(
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:
             failed = True
-            _say(f'catdog: {folder.name}: {error}')
+            _say(f'catdog: {folder.name}: {_explained(error)}')
     if failed: raise typer.Exit(1)
 
 # %% ../nbs/73_cli.ipynb #4ff09685

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError
-from ..files import changed_files
+from ..files import changed_files, user_path
 from ..words import listing, plural
 from ..training.config import RunConfig
 from ..training.run import Run
@@ -293,7 +293,7 @@ def read_runs(
     data:str|None=None           # Name of the data set to keep; None keeps the one with the most runs
 )->tuple[pd.DataFrame, dict[str, str]]:  # Runs with the columns `COLUMNS`, the most accurate first, and folders left out with the reason
     "Gather the runs that can be compared. ValueError where there is none."
-    root = Path(runs).expanduser()
+    root = user_path(runs)
     if not root.is_dir(): raise ValueError(f'runs {str(runs)!r} is no folder: train something first, such as catdog train --arch resnet18')
     if (root/'run.json').is_file(): raise ValueError(f'{root} is one run: name the folder it lies in')
     table, left_out = _read_folders(root)

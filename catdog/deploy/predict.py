@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..errors import DataError
-from ..files import hash_file
+from ..files import hash_file, user_path
 from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo
 from ..photos.preprocessing import Preprocessing
@@ -202,7 +202,7 @@ def find_model(
     run_or_model:str|Path        # A run's folder, a model.safetensors or an exported model.onnx
 )->Path:                         # The weights file, or the artefact
     "Where a run keeps its model. ValueError says what is missing."
-    path = Path(run_or_model).expanduser()
+    path = user_path(run_or_model)
     if not path.exists(): raise ValueError(f'{run_or_model} is neither a run folder nor a model file')
     if path.is_file(): return path
     if not path.is_dir(): raise ValueError(f'{run_or_model} is no file: a pipe, a socket or a device')
