@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Optional, get_args, get_origin
 import typer
 
 from .errors import explain_missing, explain_os_error
+from .machine import check_system
 from .words import listing, percent, plural, terminal_text
 
 # %% ../nbs/73_cli.ipynb #8b7ca21d
@@ -781,6 +782,10 @@ def main():
     "The entry point of the `catdog` command."
     warnings.showwarning = _show_warning
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
+    try: check_system()
+    except ValueError as error:
+        _say(f'catdog: {error}')
+        sys.exit(2)
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
     try:
         if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()

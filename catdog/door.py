@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .errors import explain_os_error
 from .files import public_address
+from .machine import check_system
 from .words import markdown_rows, markdown_text, percent, plural
 
 # %% ../nbs/72_door.ipynb #6324580d
@@ -172,6 +173,7 @@ def run_notebook(
     parameters:dict          # For its cell tagged `parameters`
 ):
     "Run a notebook through papermill. ValueError with its own message where it fails."
+    check_system()
     warnings.filterwarnings('ignore', _QUIET)
     import papermill
     from nbclient.exceptions import DeadKernelError

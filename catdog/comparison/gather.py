@@ -95,7 +95,8 @@ _SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accurac
     'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
     'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy',
-    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
+    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb',
+    'latency_iqr_ms', 'onnx_latency_iqr_ms', 'gpu_latency_iqr_ms']
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
     'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
@@ -151,8 +152,8 @@ def _gpu_costs(info):
     cost = next((cost for cost in measured if str(cost.get('device', '')).startswith('cuda')), None)
     training = dict(gpu_train_memory_mb=info.get('timings', {}).get('train_peak_memory_mb'))
     if cost is None: return training
-    return dict(gpu=cost['device'], gpu_latency_ms=cost.get('latency_ms'), gpu_images_per_second=cost.get('images_per_second'),
-        gpu_memory_mb=cost.get('peak_memory_mb'), **training)
+    return dict(gpu=cost['device'], gpu_latency_ms=cost.get('latency_ms'), gpu_latency_iqr_ms=cost.get('latency_iqr_ms'),
+        gpu_images_per_second=cost.get('images_per_second'), gpu_memory_mb=cost.get('peak_memory_mb'), **training)
 
 def read_run(
     folder:str|Path          # A run folder. ValueError says why it cannot be used
@@ -172,7 +173,7 @@ def read_run(
     flat['reviewed'] = bool(config.get('review'))
     flat.update(temperature=calibration.get('temperature'), calibration_error_after=calibration.get('calibration_error'))
     flat.update(onnx_latency_ms=onnx.get('latency_ms'), onnx_latency_p95_ms=onnx.get('latency_p95_ms'))
-    flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
+    flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'), onnx_latency_iqr_ms=onnx.get('latency_iqr_ms'))
     flat.update(_gpu_costs(info))
     flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), folder=str(folder))
     flat['version'] = info.get('versions', {}).get('catdog-timm', '')
@@ -230,7 +231,7 @@ def _drop(table, keep, left_out, reason):
 
 # %% ../../nbs/55_comparison.gather.ipynb #ede64710
 _MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
-    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb', 'latency_iqr_ms', 'onnx_latency_iqr_ms']
 _OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
 
 def _network(row):
@@ -249,6 +250,9 @@ def share_costs(
     for name in [*_MEASURED, 'busy']:
         values = pd.to_numeric(table[name], errors='coerce')
         shared[name] = values.where(quiet).groupby(network).transform('median').where(values.notna())
+    for name in ('latency', 'onnx_latency'):
+        values = pd.to_numeric(table[f'{name}_ms'], errors='coerce').where(quiet).groupby(network)
+        shared[f'{name}_iqr_ms'] = shared[f'{name}_iqr_ms'].fillna(0.).clip(lower=values.transform('max')-values.transform('min'))
     return shared
 
 # %% ../../nbs/55_comparison.gather.ipynb #dc1fd9fa
