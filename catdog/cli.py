@@ -138,6 +138,16 @@ def _ask_backbones(catalogue, arch, weights, image_size, mean, std):
     return {config.arch: out_of_fold(catalogue, config.arch, config.weights, config.image_size, progress=progress, **numbers)
         for config, numbers in zip(configs, expects)}
 
+def _find_odd(catalogue, arch, seen, ranked):
+    "Photos unlike all others, by the features that the backbones were asked for"
+    from catdog.evaluation.labels import rank_odd
+    from catdog.models.features import photo_features
+    from catdog.training.config import make_config
+    configs = [make_config(arch=name, **seen) for name in arch]
+    found = [photo_features(catalogue, c.arch, c.weights, c.image_size, False, c.mean, c.std) for c in configs]
+    return rank_odd(ranked, found[0][0].sha256, [features for _, _, features in found])
+
+# %% ../nbs/73_cli.ipynb #5a20bb71
 def _ask_runs(runs):
     "The test predictions of finished runs. ValueError names the folder that holds none"
     from catdog.training.run import Run
@@ -171,9 +181,9 @@ def doubtful(
     page:Annotated[Optional[Path], typer.Option(
         help='HTML page to judge by that needs no server; it holds photos, so mind their licence.')]=None,
     n:Annotated[Optional[int], typer.Option('-n', min=1,
-        help='How many to list [files that carry two labels, and labels that every backbone doubts].')]=None,
+        help='How many to list [files that carry two labels, labels that every backbone doubts, photos unlike all others].')]=None,
 ):
-    "List the labels to doubt, for a person to judge: files that carry two labels first, then those that every backbone asked doubts."
+    "List what to doubt, for a person to judge: files that carry two labels, labels that every backbone doubts, photos unlike all others."
     _quiet_imports()
     with _plain_errors():
         from catdog.photos.catalogue import make_catalogue
@@ -183,8 +193,10 @@ def doubtful(
         asked = arch or ['tf_efficientnet_lite0']
         predictions = _ask_runs(runs) if runs else _ask_backbones(catalogue, asked, weights, image_size, mean, std)
         ranked, conflicts = rank_labels(predictions), find_conflicts(catalogue)
-        _say(summarise_doubts(ranked, conflicts, list(predictions)))
-        start_review(review, list_doubtful(ranked, conflicts, n), catalogue)
+        seen = dict(weights=weights, image_size=image_size, mean=mean, std=std)
+        odd = None if runs else _find_odd(catalogue, asked, seen, ranked)
+        _say(summarise_doubts(ranked, conflicts, list(predictions), odd))
+        start_review(review, list_doubtful(ranked, conflicts, n, odd), catalogue)
         if page: write_review_page(page, find_doubts(catalogue, predictions, n), sorted(set(catalogue.label)))
         typer.echo(review)
 

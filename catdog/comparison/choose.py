@@ -152,7 +152,7 @@ class _Ask:
     def alike(self, name):
         "The others within the budget whose cost cannot be distinguished from a setup's, but for those that are worse"
         cost = self.table[self.question.by]
-        near = (cost-cost[name]).abs() < self.noise+self.noise[name]
+        near = (cost-cost[name]).abs() < self.noise.reindex(cost.index)+self.noise[name]
         return [other for other in self.inside if near[other] and other != name and self.judged.verdict[other] != 'worse']
 
     def money(self, name):

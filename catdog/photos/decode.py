@@ -69,7 +69,7 @@ def read_photo(
     except ValueError: raise DataError('no name that a file can have') from None
     if stat.S_ISDIR(found.st_mode): raise DataError('a folder, not a file')
     if not stat.S_ISREG(found.st_mode): raise DataError('not a file: a pipe, a socket or a device')
-    if found.st_size > MAX_BYTES: raise DataError(f'too large: {found.st_size/1e6:.0f} MB, more than {MAX_BYTES/1e6:.0f}')
+    if found.st_size > MAX_BYTES: raise DataError(f'too large: {found.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
     with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
 # %% ../../nbs/07_photos.decode.ipynb #cfb64a74
