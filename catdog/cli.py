@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
+from typer.core import TyperGroup
 
 from .errors import explain_missing, explain_os_error
 from .machine import check_system
@@ -31,7 +32,13 @@ EXIT_CODES = {
 
 _EXIT_LIST = 'Exit status: '+'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())+'.'
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
+class _Commands(TyperGroup):
+    "The commands, each of which a Ctrl-C ends in the same way wherever it meets it, such as in an import"
+    def invoke(self, context):
+        try: return super().invoke(context)
+        except KeyboardInterrupt: raise _interrupted(_AGAIN) from None
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
     context_settings={'help_option_names': ['-h', '--help']})
 
 # %% ../nbs/73_cli.ipynb #f142931b
