@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Optional, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
-from .errors import explain_missing, explain_os_error
+from .errors import explain_error, explain_missing
 from .machine import check_system
 from .words import listing, percent, plural, terminal_text
 
@@ -53,16 +53,12 @@ def _interrupted(text):
     _say(f'\ncatdog: interrupted; {text}')
     return typer.Exit(130)
 
-def _explained(error):
-    "An error as a line for a person"
-    return explain_os_error(error) if isinstance(error, OSError) else str(error)
-
 @contextmanager
 def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
-        _say(f'catdog: {_explained(error)}')
+        _say(f'catdog: {explain_error(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
 
@@ -410,7 +406,7 @@ def evaluate(
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:
             failed = True
-            _say(f'catdog: {folder.name}: {_explained(error)}')
+            _say(f'catdog: {folder.name}: {explain_error(error)}')
     if failed: raise typer.Exit(1)
 
 # %% ../nbs/73_cli.ipynb #4ff09685

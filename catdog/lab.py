@@ -10,7 +10,7 @@ import json, os, sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from .errors import ConfigError
+from .errors import ConfigError, explain_os_error
 from .files import user_path, write_atomically
 from .sweeps.job import find_notebook
 
@@ -38,7 +38,7 @@ def copy_notebooks(
     "Copy the notebooks into a folder; what is there stays as it is."
     folder, differ = user_path(folder), []
     try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error: raise ConfigError(f'the folder {folder} cannot be made ({error.strerror}): name another one') from None
+    except OSError as error: raise ConfigError(f'the folder cannot be made: {explain_os_error(error)}') from None
     for source in shipped_notebooks():
         copy = folder/source.name
         if not copy.exists(): write_atomically(copy, source.read_bytes())
