@@ -8,14 +8,16 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/73_cli.ipynb #8157918b
-import errno, inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
+import inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
 import typer
+from typer.core import TyperGroup
 
-from .errors import explain_missing
+from .errors import explain_error, explain_missing
+from .machine import check_system
 from .words import listing, percent, plural, terminal_text
 
 # %% ../nbs/73_cli.ipynb #8b7ca21d
@@ -30,7 +32,13 @@ EXIT_CODES = {
 
 _EXIT_LIST = 'Exit status: '+'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())+'.'
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
+class _Commands(TyperGroup):
+    "The commands, each of which a Ctrl-C ends in the same way wherever it meets it, such as in an import"
+    def invoke(self, context):
+        try: return super().invoke(context)
+        except KeyboardInterrupt: raise _interrupted(_AGAIN) from None
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
     context_settings={'help_option_names': ['-h', '--help']})
 
 # %% ../nbs/73_cli.ipynb #f142931b
@@ -46,22 +54,12 @@ def _interrupted(text):
     return typer.Exit(130)
 
 # %% ../nbs/73_cli.ipynb #65147869
-def _advice(error):
-    "What to do about a disk that is full"
-    full = getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return ': free some room, or let CATDOG_CACHE, TMPDIR and --runs name folders on a larger disk' if full else ''
-
-def _without_number(error):
-    "The words of an error, without Python's own form of an operating system's"
-    named = getattr(error, 'filename', None) and getattr(error, 'strerror', None)
-    return f'{error.filename}: {error.strerror}' if named else str(error)
-
 @contextmanager
 def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
-        _say(f'catdog: {_without_number(error)}{_advice(error)}')
+        _say(f'catdog: {explain_error(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
 
@@ -144,6 +142,16 @@ def _ask_backbones(catalogue, arch, weights, image_size, mean, std):
     return {config.arch: out_of_fold(catalogue, config.arch, config.weights, config.image_size, progress=progress, **numbers)
         for config, numbers in zip(configs, expects)}
 
+def _find_odd(catalogue, arch, seen, ranked):
+    "Photos unlike all others, by the features that the backbones were asked for"
+    from catdog.evaluation.labels import rank_odd
+    from catdog.models.features import photo_features
+    from catdog.training.config import make_config
+    configs = [make_config(arch=name, **seen) for name in arch]
+    found = [photo_features(catalogue, c.arch, c.weights, c.image_size, False, c.mean, c.std) for c in configs]
+    return rank_odd(ranked, found[0][0].sha256, [features for _, _, features in found])
+
+# %% ../nbs/73_cli.ipynb #5a20bb71
 def _ask_runs(runs):
     "The test predictions of finished runs. ValueError names the folder that holds none"
     from catdog.training.run import Run
@@ -177,9 +185,9 @@ def doubtful(
     page:Annotated[Optional[Path], typer.Option(
         help='HTML page to judge by that needs no server; it holds photos, so mind their licence.')]=None,
     n:Annotated[Optional[int], typer.Option('-n', min=1,
-        help='How many to list [files that carry two labels, and labels that every backbone doubts].')]=None,
+        help='How many to list [files that carry two labels, labels that every backbone doubts, photos unlike all others].')]=None,
 ):
-    "List the labels to doubt, for a person to judge: files that carry two labels first, then those that every backbone asked doubts."
+    "List what to doubt, for a person to judge: files that carry two labels, labels that every backbone doubts, photos unlike all others."
     _quiet_imports()
     with _plain_errors():
         from catdog.photos.catalogue import make_catalogue
@@ -189,8 +197,10 @@ def doubtful(
         asked = arch or ['tf_efficientnet_lite0']
         predictions = _ask_runs(runs) if runs else _ask_backbones(catalogue, asked, weights, image_size, mean, std)
         ranked, conflicts = rank_labels(predictions), find_conflicts(catalogue)
-        _say(summarise_doubts(ranked, conflicts, list(predictions)))
-        start_review(review, list_doubtful(ranked, conflicts, n), catalogue)
+        seen = dict(weights=weights, image_size=image_size, mean=mean, std=std)
+        odd = None if runs else _find_odd(catalogue, asked, seen, ranked)
+        _say(summarise_doubts(ranked, conflicts, list(predictions), odd))
+        start_review(review, list_doubtful(ranked, conflicts, n, odd), catalogue)
         if page: write_review_page(page, find_doubts(catalogue, predictions, n), sorted(set(catalogue.label)))
         typer.echo(review)
 
@@ -397,7 +407,7 @@ def evaluate(
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
         except (ValueError, OSError) as error:
             failed = True
-            _say(f'catdog: {folder.name}: {error}')
+            _say(f'catdog: {folder.name}: {explain_error(error)}')
     if failed: raise typer.Exit(1)
 
 # %% ../nbs/73_cli.ipynb #4ff09685
@@ -788,6 +798,10 @@ def main():
     "The entry point of the `catdog` command."
     warnings.showwarning = _show_warning
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
+    try: check_system()
+    except ValueError as error:
+        _say(f'catdog: {error}')
+        sys.exit(2)
     completed = os.environ.get('COMP_WORDS') or os.environ.get('_TYPER_COMPLETE_ARGS') or ''
     try:
         if sys.argv[1:2] == ['train'] or _is_train(completed): train.__signature__ = _train_signature()

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import explain_os_error
 from .files import public_address
+from .machine import check_system
 from .words import markdown_rows, markdown_text, percent, plural
 
 # %% ../nbs/72_door.ipynb #6324580d
@@ -171,6 +173,7 @@ def run_notebook(
     parameters:dict          # For its cell tagged `parameters`
 ):
     "Run a notebook through papermill. ValueError with its own message where it fails."
+    check_system()
     warnings.filterwarnings('ignore', _QUIET)
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -187,7 +190,7 @@ def run_notebook(
         if 'Kernel died' not in str(error): raise
         raise ValueError(f'the kernel of {out} did not start: is there room in the home folder and in {tempfile.gettempdir()}?') from None
     except papermill.PapermillExecutionError as error:
-        if not _refused(error, out): raise ValueError(f'{error.evalue}\n({error.ename}; the notebook up to there is {out})') from None
+        if not _refused(error, out): raise ValueError(f'{explain_os_error(error.evalue)}\n({error.ename}; the notebook up to there is {out})') from None
         _remove_stub(out, made)
         raise ValueError(error.evalue) from None
 

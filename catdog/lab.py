@@ -10,8 +10,8 @@ import json, os, sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from .errors import ConfigError
-from .files import write_atomically
+from .errors import ConfigError, explain_os_error
+from .files import user_path, write_atomically
 from .sweeps.job import find_notebook
 
 # %% ../nbs/70_lab.ipynb #599aa656
@@ -45,9 +45,9 @@ def copy_notebooks(
     folder:str|Path              # Made where it is not there
 )->list[str]:                    # Names of copies that were there before and differ from this version's
     "Copy the notebooks into a folder; what is there stays as it is."
-    folder, differ = Path(folder).expanduser(), []
+    folder, differ = user_path(folder), []
     try: folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error: raise ConfigError(f'the folder {folder} cannot be made ({error.strerror}): name another one') from None
+    except OSError as error: raise ConfigError(f'the folder cannot be made: {explain_os_error(error)}') from None
     for source in shipped_notebooks():
         copy = folder/source.name
         if not copy.exists(): write_atomically(copy, _without_outputs(source))
@@ -64,6 +64,6 @@ def lab_command(
 )->list[str]:
     "The command that opens JupyterLab on the notebooks. ConfigError where it is not installed."
     if not find_spec('jupyterlab'): raise ConfigError("JupyterLab is not installed: pip install '.[lab]'")
-    folder, start = Path(folder).expanduser().resolve(), Path(start or os.getcwd()).resolve()
+    folder, start = user_path(folder).resolve(), Path(start or os.getcwd()).resolve()
     places = [f'--ServerApp.root_dir={folder}', f'--MappingKernelManager.root_dir={start}']
     return [sys.executable, '-m', 'jupyterlab', *places, *_NO_NEWS, *options]

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from ..errors import ConfigError, DataError
-from ..files import write_atomically
+from ..errors import ConfigError, DataError, explain_os_error
+from ..files import user_path, write_atomically
 from ..words import listing, render_page
 from ..photos.decode import open_photo
 from ..photos.review import VERDICTS, hold_verdicts, read_verdicts, refuse_class, reviewed_accuracy, write_verdicts
@@ -136,7 +136,7 @@ class Desk:
         file:str|Path='review.csv',  # CSV of verdicts; what is in it stays
         runs:dict|None=None          # Name of a run: its predictions, whose accuracy the verdicts change
     ):
-        self.doubts, self.classes, self.file = {doubt.sha256: doubt for doubt in doubts}, sorted(classes), Path(file).expanduser()
+        self.doubts, self.classes, self.file = {doubt.sha256: doubt for doubt in doubts}, sorted(classes), user_path(file)
         self.runs, self.history = runs or {}, []
         self.verdicts()              # a file that is no review is refused before anything is shown
 
@@ -294,7 +294,7 @@ def _answer(desk, body, act):
         act(desk, asked)
     except ChangedError as error: status, detail = 409, str(error)
     except ValueError as error: status, detail = 400, str(error)
-    except OSError as error: status, detail = 500, f'not saved: {error}'
+    except OSError as error: status, detail = 500, f'not saved: {explain_os_error(error)}'
     return JSONResponse(dict(detail=detail, **describe_verdicts(desk)), status)
 
 # %% ../../nbs/48_evaluation.judge.ipynb #b74a5c87

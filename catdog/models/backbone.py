@@ -20,7 +20,7 @@ from timm.models._manipulate import group_parameters
 from torch import nn
 
 from ..errors import ConfigError
-from ..files import hash_file, write_atomically
+from ..files import hash_file, user_path, write_atomically
 from ..photos.preprocessing import RESAMPLING, Preprocessing
 from .baseline import baseline
 from .weights import PACKAGED, Weights, classifier_name, find_weights, hub_reachable, list_weights, load_backbone
@@ -151,7 +151,7 @@ def _pretrained(arch, n_classes, image_size, fc_layers, weights, looked=''):
 # %% ../../nbs/22_models.backbone.ipynb #c77822ad
 def _weights_model(arch, n_classes, image_size, weights, fc_layers):
     "A model and the record of its weights"
-    settings, path = (arch, n_classes, image_size, fc_layers), Path(weights).expanduser()
+    settings, path = (arch, n_classes, image_size, fc_layers), user_path(weights)
     if arch == 'baseline' and weights == 'imagenet':
         raise ConfigError("weights = 'imagenet' do not exist for the baseline: it is trained from scratch (weights = 'none')")
     if weights == 'none': return _from_scratch(*settings)

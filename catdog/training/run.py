@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, write_atomically
+from ..files import cache_folder, public_address, user_path, write_atomically
 from .config import RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
@@ -112,6 +112,7 @@ class CostRecord(_Part):
     macs:int|None = None             # Multiplications and additions of one photo
     latency_ms:float|None = None     # From a JPEG's bytes to probabilities, the median
     latency_p95_ms:float|None = None
+    latency_iqr_ms:float|None = None # Between the quarters of its timings
     images_per_second:float|None = None
     peak_memory_mb:float|None = None
     file_mb:float|None = None
@@ -188,7 +189,7 @@ _LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies'
 def _place(data):
     "The last part of a source that names a place"
     parts = [part for part in re.split(r'[/\\\\]', data.split('#')[0]) if part and '{label}' not in part]
-    return parts[-1] if parts and parts[-1] not in ('.', '..', '~') else Path(data).expanduser().resolve().name
+    return parts[-1] if parts and parts[-1] not in ('.', '..', '~') else user_path(data).resolve().name
 
 def _plain(text):
     "Text as a part of a file's name"
@@ -200,7 +201,7 @@ def _named_settings(config):
     for name in _LATER:
         if settings[name] == RunConfig.model_fields[name].default: del settings[name]
     settings['data'] = public_address(config.data)
-    review = Path(config.review or '').expanduser()
+    review = user_path(config.review or '')
     if config.review and review.is_file(): settings['review'] = hashlib.sha256(review.read_bytes()).hexdigest()
     return settings
 
@@ -272,7 +273,7 @@ def open_run(
     pool:str=''              # Which photos they are, as `describe_catalogue` says; '' where that is not known yet
 )->Run:                      # Not started, or as an earlier run of the same settings and photos left it
     "The run of these settings and photos."
-    run = Run(Path(config.runs).expanduser()/run_name(config))
+    run = Run(user_path(config.runs)/run_name(config))
     same = not pool or run.record.catalogue.pool in ('', pool)
     return run if same else Run(run.folder.with_name(f'{run.folder.name}-{pool[:6]}'))
 
