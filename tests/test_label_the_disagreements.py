@@ -35,7 +35,7 @@ class Labeller(Page):
         command = [str(c) for c in (BIN/'catdog', *command)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
         self.told = []
-        self.read_until('Open ')
+        self.read_until('Open http')
         self.base, _, self.token = self.told[-1].removeprefix('Open ').strip().partition('?token=')
 
     def read_until(self, begin):

@@ -122,6 +122,11 @@ def _measure_one(found, name, jpegs, budget):
     return f'over the budget: {listing(over)}' if over else ''
 
 # %% ../../nbs/67_finding.find.ipynb #4d3f467f
+def _cost_words(cost):
+    "What using a candidate costs"
+    busy = ', measured on a busy machine: it is measured again when it is idle' if cost.disturbed else ''
+    return f'{cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB{busy}'
+
 def measure_costs_first(
     found:Candidates,
     say=print                # Takes a line
@@ -133,7 +138,7 @@ def measure_costs_first(
         reason = _measure_one(found, name, jpegs, budget)
         if reason: found.left_out[name] = reason
         cost = found.costs.get(name)
-        say(f'{name}: {reason}' if reason else f'{name}: {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB')
+        say(f'{name}: {reason}' if reason else f'{name}: {_cost_words(cost)}')
     if not found.costs: raise ConfigError(f'no candidate is left: {"; ".join(f"{name} ({why})" for name, why in found.left_out.items())}')
 
 # %% ../../nbs/67_finding.find.ipynb #43f51f40

@@ -335,12 +335,18 @@ def _front(evidence, left, delta):
     seen = evidence.tuned[left].mean()
     return next((name for name in left if seen[name] >= seen.max()-delta), None)
 
+def _may_spare(evidence, waiting, front):
+    "Whether a head promises less than what leads, so that knowing that better may spare a training"
+    lift, leads = learn_lift(evidence), evidence.tuned[front].mean()
+    return any(head_bound(evidence, name, lift, .5) < leads for name in waiting)
+
+# %% ../../nbs/65_finding.race.ipynb #78de93cc
 def _first_round(evidence, left, delta, seconds):
     "A first fold for the candidate that is cheapest to train; before that, for fewer seconds, one more of the one that leads"
     waiting, front = [name for name in left if not evidence.done(name)], _front(evidence, left, delta)
     if not waiting: return None
     cheapest = evidence.seconds[waiting].idxmin()
-    lacking = _lacking(evidence, (front,)) if front else None
+    lacking = _lacking(evidence, (front,)) if front and _may_spare(evidence, waiting, front) else None
     spare = seconds-evidence.seconds[waiting].sum()
     if lacking and evidence.seconds[front] < min(evidence.seconds[cheapest], spare):
         return Step(lacking[1], lacking[0], 'how good the one that leads is at least, before dearer ones are trained')
