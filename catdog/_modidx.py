@@ -1618,6 +1618,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.finding.race._log_error': ('finding.race.html#_log_error', 'catdog/finding/race.py'),
                                      'catdog.finding.race._may_spare': ('finding.race.html#_may_spare', 'catdog/finding/race.py'),
                                      'catdog.finding.race._pair': ('finding.race.html#_pair', 'catdog/finding/race.py'),
+                                     'catdog.finding.race._pair_rows': ('finding.race.html#_pair_rows', 'catdog/finding/race.py'),
                                      'catdog.finding.race._pair_table': ('finding.race.html#_pair_table', 'catdog/finding/race.py'),
                                      'catdog.finding.race._photo_variance': ('finding.race.html#_photo_variance', 'catdog/finding/race.py'),
                                      'catdog.finding.race._plan': ('finding.race.html#_plan', 'catdog/finding/race.py'),
