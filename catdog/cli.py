@@ -394,13 +394,14 @@ def evaluate(
             _say(f'catdog: {folder.name}: {error}')
     if failed: raise typer.Exit(1)
 
-# %% ../nbs/75_cli.ipynb #4ff09685
+# %% ../nbs/75_cli.ipynb #87e7b4eb
 _DELTA = 'Points of accuracy that may be given up for less cost; the fewest that the test photos can show where it is left out.'
 
 _UNLABELLED = 'Folder of photos without labels: asks for the labels of some of those on which the networks differ.'
 
 def _say_next(text): _say(f'next: {text}')
 
+# %% ../nbs/75_cli.ipynb #c20d2e54
 def _serve_labels(labelling):
     "Ask for labels on a page until enough is known; what is known then"
     for sentence in labelling.said: _say(_wrapped(sentence))
@@ -415,6 +416,7 @@ def _label_runs(runs, unlabelled, labels, data, **limits):
         if comparison.labelling is None: return _say('no labels are needed: the comparison decides')
         if not _serve_labels(comparison.labelling).decided: raise typer.Exit(3)
 
+# %% ../nbs/75_cli.ipynb #4ff09685
 @app.command()
 def compare(
     runs:Annotated[str, typer.Argument(help='Folder of run folders, or the address of one in a bucket (s3://...).')]='runs',

@@ -321,7 +321,7 @@ def _next_sentence(race, step):
     "What would narrow the answer most"
     if step.answer is not None and not step.open: return ''
     more = next_step(race.evidence, race.field.config.delta/100, race.dropped)
-    if not more.train: return 'More folds would hardly settle it; more photos would.'
+    if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
     return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
 

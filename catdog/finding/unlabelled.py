@@ -25,7 +25,7 @@ from ..evaluation.judge import Doubt, open_review
 from ..training.run import Run
 from ..comparison.choose import choose
 from ..comparison.compare import Comparison
-from .disagree import Standing, describe_standing, differing, judge_labels, random_order
+from .disagree import Standing, describe_standing, judge_labels, random_order
 
 # %% ../../nbs/71_finding.unlabelled.ipynb #7cac858e
 _LOOK = ['sha256', 'dhash', 'thumbnail']
