@@ -17,6 +17,17 @@ UNSERVED = """<script>if (location.protocol === 'file:') addEventListener('DOMCo
   note.textContent = 'Opened as a file: search needs the pages served. Run `make serve` and open http://127.0.0.1:8000.';
   document.querySelector('main')?.prepend(note);
 });</script>"""
+NOT_LIVE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>What is in this photo?</title>
+<style>:root { color-scheme: light dark } body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 0 auto; padding: 1rem }</style>
+<h1>What is in this photo?</h1>
+<p>This copy of the site was made without the network that runs here.
+<code>python scripts/live.py</code> adds it: it trains the baseline on the drawn sample and takes onnxruntime for browsers from npm.</p>
+</html>
+"""
 
 
 def render():
@@ -56,9 +67,16 @@ def with_note(page):
     return page if UNSERVED in page else page.replace('</head>', UNSERVED+'</head>', 1)
 
 
+def write_live(folder):
+    "What stands where the live page goes until scripts/live.py has made it"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/'index.html').write_text(NOT_LIVE, encoding='utf-8')
+
+
 if __name__ == '__main__':
     os.chdir(ROOT)
     render()
+    write_live(SITE/'live')
     rewrite(SITE.rglob('*.css'), without_web_fonts)
     rewrite(SITE.rglob('*.html'), lambda page: with_note(with_descriptions(page)))
     print(SITE/'index.html')
