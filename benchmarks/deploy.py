@@ -204,7 +204,8 @@ def read_parts(file):
 
 def measure_part(name, args, photos):
     "One part's rows and targets, told as they are known"
-    with tempfile.TemporaryDirectory(prefix='catdog-') as folder: seconds, (rows, targets) = timed(lambda: PARTS[name](Path(folder), args, photos))
+    with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
+        seconds, (rows, targets) = timed(lambda: PARTS[name](Path(folder), args, photos))
     for text, figure in rows: print(f'{text}: {figure}')
     print(f'{name}: done in {seconds:.0f} s\n', flush=True)
     return rows, targets

@@ -22,10 +22,18 @@ NOT_LIVE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>What is in this photo?</title>
-<style>:root { color-scheme: light dark } body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 0 auto; padding: 1rem }</style>
+<style>
+  :root { color-scheme: light dark }
+  body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 0 auto; padding: 1rem }
+</style>
+<main>
 <h1>What is in this photo?</h1>
-<p>This copy of the site was made without the network that runs here.
-<code>python scripts/live.py</code> adds it: it trains the baseline on the drawn sample and takes onnxruntime for browsers from npm.</p>
+<p>Here a network labels the photo that you drop, in your own browser. This copy of the site was made without it, as it needs two things that
+rendering pages does not: a training of the baseline on the drawn sample, which takes about a minute, and onnxruntime for browsers, 14 MB
+that are taken from npm once.</p>
+<p><code>python scripts/live.py</code> adds both to this folder, and <code>make docs</code> ends with it. With a run of your own,
+<code>catdog page RUN -o page/</code> writes the same page for your classes.</p>
+</main>
 </html>
 """
 

@@ -122,11 +122,13 @@ class Int8:
     lost:float                   # Share of the accuracy on them; negative where it gained
     in_float:list                # Names of the layers left in float
     layers:int                   # Of all
+    photos:int                   # Of validation
     unfinished:bool=False        # The time ran out before the bound held
 
     def holds(self, bound)->bool:
         "Whether it answers as the float network does, within the bound."
-        return max(self.log_loss-self.float_log_loss, self.moved) <= bound and self.lost <= .003+1e-9
+        photos_lost = round(self.lost*self.photos)
+        return max(self.log_loss-self.float_log_loss, self.moved) <= bound and photos_lost <= max(1, .003*self.photos)
 
 def divergence(
     exact:np.ndarray,            # float (n, classes), of the float network
@@ -165,7 +167,7 @@ def _judge(network, in_float, layers, exact, pixels, labels):
     answers = run_network(network, pixels)
     lost = float((exact.argmax(1) == labels).mean()-(answers.argmax(1) == labels).mean())
     losses = mean_log_loss(answers, labels), mean_log_loss(exact, labels)
-    return Int8(network, *losses, divergence(exact, answers), lost, list(in_float), len(layers))
+    return Int8(network, *losses, divergence(exact, answers), lost, list(in_float), len(layers), len(labels))
 
 def _leave_in_float(found, judge, worst_first, bound, end):
     "The best network in bytes as more and more layers go back to float: until the bound holds, or the time is out"
