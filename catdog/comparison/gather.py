@@ -231,7 +231,7 @@ def _drop(table, keep, left_out, reason):
 # %% ../../nbs/55_comparison.gather.ipynb #ede64710
 _MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
     'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
-_OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
+_OF_THE_NETWORK = ('image_size', 'fc_layers', 'model_args', 'tta', 'number_format')   # settings
 
 def _network(row):
     "What the costs of a run belong to"

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Channels', 'plain_value', 'Settings', 'PhotoSettings', 'LearningSettings', 'VariationSettings', 'SplitSettings',
-           'RunConfig', 'check_arch', 'check_optimizer', 'check_size', 'check_weights', 'check_device',
-           'check_against_timm', 'make_config', 'whole_address', 'without_secret', 'config_from_notebook']
+           'parse_model_args', 'RunConfig', 'check_arch', 'check_optimizer', 'check_size', 'check_weights',
+           'check_device', 'check_against_timm', 'make_config', 'whole_address', 'without_secret',
+           'config_from_notebook']
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
-import ast, difflib, functools, os, re
+import ast, difflib, functools, math, os, re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -125,6 +126,7 @@ class VariationSettings(LearningSettings):
         description="how training photos are varied; 'auto' takes the recipe's")
     flips:Literal['horizontal', 'both', 'none'] = Field('horizontal',
         description="training photos mirrored left to right, turned upside down as well ('both': seen from above, a part), or neither")
+    rotate:float = Field(0., ge=0, le=180, description='degrees that training photos are turned at most, to either side')
     least_crop:float|None = Field(None, gt=0, le=1,
         description="smallest share of a photo's area that a training crop takes; None takes the augmentation's, 0.35 or 0.25")
     mixup:float = Field(0., ge=0, le=10, description='alpha of mixup; 0 is off')
@@ -137,6 +139,8 @@ class VariationSettings(LearningSettings):
         description='when fine-tuning: share of the tuned weights in an average with those before, one of the candidates; None is off')
     patience:int|None = Field(None, ge=1, description='end after so many epochs without a lower validation log loss; None trains all')
     fc_layers:bool = Field(False, description="keep VGG's two hidden layers (120 million parameters)")
+    model_args:str|None = Field(None, max_length=500,
+        description="further arguments of timm's for the backbone, such as 'drop_path_rate=0.1,act_layer=gelu'; None has none")
     tta:bool = Field(False, description='test-time augmentation: average over the photo and its mirror image')
 
 # %% ../../nbs/24_training.config.ipynb #29ec272a
@@ -162,6 +166,28 @@ class SplitSettings(VariationSettings):
         if folds and fold >= folds: raise ValueError(f'is too many for folds = {folds}: folds count from 0 up')
         return fold
 
+# %% ../../nbs/24_training.config.ipynb #34982bc3
+def _argument(text):
+    "A number, a switch or a name that an argument's text spells. ValueError for what is none"
+    if text.lower() in ('true', 'false'): return text.lower() == 'true'
+    value = _as_number(text)
+    if isinstance(value, float) and not math.isfinite(value): raise ValueError(f'has the value {text}, which is no finite number')
+    return value
+
+def parse_model_args(
+    text:str|None            # As `RunConfig.model_args`
+)->dict:                     # By name, in the order of the alphabet
+    "Arguments by name. ValueError where they are not written so."
+    values = {}
+    for part in (text or '').split(',') if text else ():
+        name, _, value = (side.strip() for side in part.partition('='))
+        if not name.isidentifier() or not value or '=' in value:
+            raise ValueError("is not written NAME=VALUE, with commas between, such as 'drop_path_rate=0.1,act_layer=gelu'")
+        if name in values: raise ValueError(f'names {name} twice')
+        values[name] = _argument(value)
+    return dict(sorted(values.items()))
+
+
 # %% ../../nbs/24_training.config.ipynb #290bac2f
 class RunConfig(SplitSettings):
     "All settings of one run: the parameters of `train.ipynb`, one field each."
@@ -178,6 +204,12 @@ class RunConfig(SplitSettings):
         low = 0 if info.field_name == 'mean' else 1e-6
         if value and not all(low <= number <= 1 for number in value): raise ValueError('must lie between 0 and 1, and std not be 0')
         return value
+
+    @field_validator('model_args')
+    @classmethod
+    def _arguments(cls, text):
+        values = parse_model_args(text)
+        return ','.join(f'{name}={str(value).lower() if isinstance(value, bool) else value}' for name, value in values.items()) or None
 
     @field_validator('group')
     @classmethod
@@ -253,12 +285,13 @@ def check_optimizer(
     return name
 
 # %% ../../nbs/24_training.config.ipynb #c76b48e9
-def _trouble_with_size(arch, size, fc_layers):
+def _trouble_with_size(arch, size, fc_layers, model_args=None):
     "Why a network cannot be trained at a size; '' where it can"
     import torch
     from catdog.models.backbone import bare_model
+    more = dict(fc_layers=fc_layers, model_args=parse_model_args(model_args))
     try:
-        with torch.device('meta'): bare_model(arch, 2, size, fc_layers=fc_layers).train()(torch.zeros(2, 3, size, size))
+        with torch.device('meta'): bare_model(arch, 2, size, **more).train()(torch.zeros(2, 3, size, size))
     except NotImplementedError: return ''
     except ConfigError as error: raise ValueError(str(error)) from None     # of the network itself, whatever its size
     except Exception as error: return (str(error) or type(error).__name__).splitlines()[0][:120]
@@ -268,12 +301,13 @@ def _trouble_with_size(arch, size, fc_layers):
 def check_size(
     arch:str,                # A name that `check_arch` knows
     size:int,                # Side of the square input, in pixels
-    fc_layers:bool=False     # As `RunConfig.fc_layers`
+    fc_layers:bool=False,    # As `RunConfig.fc_layers`
+    model_args:str|None=None # As `RunConfig.model_args`
 ):
     "ValueError, with the smallest size that works, where a network cannot take such small pictures."
-    trouble = _trouble_with_size(arch, size, fc_layers)
+    trouble = _trouble_with_size(arch, size, fc_layers, model_args)
     if not trouble: return
-    larger = (n for n in range(32*(size//32+1), 1025, 32) if not _trouble_with_size(arch, n, fc_layers))
+    larger = (n for n in range(32*(size//32+1), 1025, 32) if not _trouble_with_size(arch, n, fc_layers, model_args))
     smallest = next(larger, None)
     advice = f'take image_size = {smallest} or more' if smallest else 'no size up to 1024 works'
     raise ValueError(f'image_size = {size} is too small for {arch}, or it takes no such pictures: {advice} ({trouble})')
@@ -313,7 +347,7 @@ def check_against_timm(
         value = getattr(config, name)
         try: check(value)
         except ValueError as error: raise ValueError(f'{name} = {_short(value)} {error}') from None
-    check_size(config.arch, config.first_image_size or config.image_size, config.fc_layers)
+    check_size(config.arch, config.first_image_size or config.image_size, config.fc_layers, config.model_args)
 
 # %% ../../nbs/24_training.config.ipynb #ededb6dc
 def _short(value):

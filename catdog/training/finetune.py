@@ -37,7 +37,7 @@ from ..batches.loading import make_loaders, train_shape
 from ..models.weights import PACKAGED, packaged_file
 from ..models.backbone import build_model, save_model
 from ..models.features import cached_features, compute_features, head_temperature, held_out_logits, solve_head
-from .config import RunConfig, make_config, whole_address, without_secret
+from .config import RunConfig, make_config, parse_model_args, whole_address, without_secret
 from .run import Run, explain_new_run, open_run, progress_file, stage, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
 from catdog.training.processes import (ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank,
@@ -109,7 +109,7 @@ def _augmentation(config, resolved):
     "How training photos are varied"
     how = AUGMENTATIONS[resolved['augmentation']]
     if how is None: return 'none'
-    return replace(how, flips=config.flips, scale=(config.least_crop or how.scale[0], how.scale[1]))
+    return replace(how, flips=config.flips, rotate=config.rotate, scale=(config.least_crop or how.scale[0], how.scale[1]))
 
 def _make_learner(config, recipe, resolved, dls, model):
     "fastai's learner for a run, its weights not yet trained"
@@ -171,7 +171,7 @@ def prepare(
     # The network, what it expects of a picture, and what the settings leave open
     fix_seed(config.seed)
     model, shape, weights = build_model(config.arch, len(photos['classes']), config.weights, config.image_size,
-        config.mean, config.std, config.fc_layers)
+        config.mean, config.std, config.fc_layers, parse_model_args(config.model_args))
     if rank() == 0: tell(_describe_start(config.arch, weights))
     recipe, resolved = resolve(config, weights.used)
     resolved.update({name: earlier[name] for name in ('epochs', 'lr') if name in earlier})   # settled by a head that was solved before
