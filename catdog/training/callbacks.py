@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GrowImages', 'StepSeed', 'batch_norms', 'FrozenNorms', 'plain_model', 'GradualUnfreezing', 'SoftCrossEntropy',
            'MixImages', 'Erase', 'class_weights', 'balanced_order', 'BalanceClasses', 'Accumulate', 'AverageWeights',
-           'KeepBest', 'average_with', 'StopEarly', 'DivergedError', 'StopDiverged', 'BFloat16']
+           'KeepBest', 'average_with', 'StopEarly', 'JudgeOnce', 'DivergedError', 'StopDiverged', 'BFloat16']
 
 # %% ../../nbs/28_training.callbacks.ipynb #b8154d0b
 import math
@@ -246,6 +246,20 @@ class StopEarly(Callback):
     def __init__(self, keep, patience): self.keep, self.patience = keep, patience
     def after_epoch(self):
         if self.epoch+1-(self.keep.epoch_of_best or 0) >= self.patience: raise CancelFitException
+
+# %% ../../nbs/28_training.callbacks.ipynb #5cff550e
+class JudgeOnce(Callback):
+    "End the training after an epoch unless `goes_on()` says otherwise."
+    order, run_valid = 76, False   # before the checkpoint, so that one that goes on was judged
+    def __init__(self,
+        epoch:int,               # After how many epochs
+        goes_on                  # A function without arguments
+    ): self.after, self.goes_on, self.ended = epoch, goes_on, False
+
+    def after_epoch(self):
+        if self.epoch+1 != self.after: return
+        self.ended = not self.goes_on()
+        if self.ended: raise CancelFitException
 
 # %% ../../nbs/28_training.callbacks.ipynb #c3baec68
 class DivergedError(ValueError):

@@ -42,13 +42,14 @@ from .run import Run, explain_new_run, open_run, progress_file, stage, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
 from catdog.training.processes import (ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank,
     shared_store, world_size)
-from catdog.training.callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms,
-    GradualUnfreezing, GrowImages, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with, batch_norms,
-    class_weights)
+from .callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, DivergedError, Erase, FrozenNorms,
+    GradualUnfreezing, GrowImages, JudgeOnce, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly, average_with,
+    batch_norms, class_weights)
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
-from .recipes import RECIPES, Recipe, epochs_after_head, lr_after_head, resolve
+from catdog.training.recipes import (RECIPES, Recipe, epochs_after_head, judged_epoch, loss_apart, lr_after_head, resolve,
+    worth_going_on)
 
 # %% ../../nbs/33_training.finetune.ipynb #46acda54
 @dataclass
@@ -115,7 +116,7 @@ def _make_learner(config, recipe, resolved, dls, model):
     "fastai's learner for a run, its weights not yet trained"
     tuned = recipe.solve_head
     groups = partial(optimizer_groups, lr=resolved['lr'] or 1e-3, stem_lr_ratio=config.stem_lr_ratio if tuned else 1.,
-        weight_decay=config.weight_decay, layer_decay=config.layer_decay if tuned else None)
+        weight_decay=config.weight_decay, layer_decay=resolved['layer_decay'] if tuned else None)
     half = {'bf16': [BFloat16], 'fp16': [MixedPrecision], 'fp32': []}[resolved['precision']]
     weight = class_weights(np.asarray(dls.train.dataset.labels)).to(dls.device) if config.balance == 'weights' else None
     loss = SoftCrossEntropy(label_smoothing=resolved['label_smoothing'], weight=weight)
@@ -375,16 +376,54 @@ def halve_batch(
     note = '; its batch norms see fewer photos at once, so this is not quite the same training' if seen else ''
     return f'out of memory at {size} photos in a batch: going on with {size//2}, and {resolved["accumulate"]} batches a step{note}'
 
+# %% ../../nbs/33_training.finetune.ipynb #411be8d8
+def _averages(training):
+    "Whether tuned weights are averaged with those before; then the weights of single epochs are no candidates"
+    config = training.config
+    return bool(training.recipe.solve_head and config.wise_ft and config.keep == 'best')
+
+def _validation_losses(training):
+    "Log loss of each validation photo by the network as it is, float32 (n,), and the share that is right"
+    model, last = training.model, training.model.get_classifier()
+    features, labels = compute_features(model, training.dls.valid, training.resolved['precision'])
+    logits = torch.from_numpy(features)@last.weight.detach().cpu().flatten(1).T+last.bias.detach().cpu()
+    labels, weight = torch.from_numpy(labels), _class_weights(training)
+    losses = nn.functional.cross_entropy(logits, labels, reduction='none')
+    if weight is not None: losses *= weight[labels]*len(labels)/weight[labels].sum()
+    return losses.numpy(), float((logits.argmax(1) == labels).double().mean())
+
+# %% ../../nbs/33_training.finetune.ipynb #e45ca683
+def _brings_something(training, keep, timings):
+    "Whether a tuning may still gain on what it started from; what was found is noted, and the weights are as before"
+    model, config = training.model, training.config
+    now = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(keep.start)
+    before, _ = _validation_losses(training)
+    model.load_state_dict(now)
+    average_with(model, keep.start, config.wise_ft)
+    tuned, _ = _validation_losses(training)
+    model.load_state_dict(now)
+    apart, error = loss_apart(before, tuned)
+    timings['judged'] = dict(loss_before=round(float(before.mean()), 4), loss_apart=round(apart, 4), standard_error=round(error, 4))
+    return worth_going_on(apart, error)
+
+def _judge(training, keep, timings):
+    "The callback that ends a tuning that brings nothing, as a list; none where its length was asked for"
+    config, after = training.config, judged_epoch(training.resolved['epochs'])
+    left_open = config.epochs is None and config.recipe == 'auto' and config.patience is None
+    if not (left_open and after and _averages(training) and world_size() == 1): return []
+    return [JudgeOnce(after, partial(_brings_something, training, keep, timings))]
+
 # %% ../../nbs/33_training.finetune.ipynb #15e19607
-def _fit_epochs(training, history, keep, checkpoint, progress):
-    "Train the epochs, in smaller batches where they do not fit; the callback that says whether they diverged"
+def _fit_epochs(training, history, keep, checkpoint, progress, timings):
+    "Train the epochs, in smaller batches where they do not fit; the callback that says whether they diverged, and whether they were ended"
     model, learner, rows = training.model, training.learner, list(history.rows)
     start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     while True:
-        cbs = training_callbacks(training, history, keep, checkpoint)
+        cbs, judges = training_callbacks(training, history, keep, checkpoint), _judge(training, keep, timings)
         try:
-            learner.fit(training.resolved['epochs'], cbs=[*cbs, progress, *start_tracking(training.run)], reset_opt=True)
-            return next(cb for cb in cbs if isinstance(cb, StopDiverged))
+            learner.fit(training.resolved['epochs'], cbs=[*cbs, *judges, progress, *start_tracking(training.run)], reset_opt=True)
+            return next(cb for cb in cbs if isinstance(cb, StopDiverged)), any(judge.ended for judge in judges)
         except (RuntimeError, MemoryError) as error:
             if world_size() > 1 or not is_out_of_memory(error): raise
         progress.say(f'{training.config.arch}  {halve_batch(training)}', final=True)
@@ -409,18 +448,6 @@ def _end_diverged(training, keep, stop):
     raise DivergedError(f'diverged in {stop.place}: its weights are no numbers any more; {lr}{kept}')
 
 # %% ../../nbs/33_training.finetune.ipynb #73cd69ad
-def _averages(training):
-    "Whether tuned weights are averaged with those before; then the weights of single epochs are no candidates"
-    config = training.config
-    return bool(training.recipe.solve_head and config.wise_ft and config.keep == 'best')
-
-def _score_validation(training):
-    "Log loss and accuracy of the network as it is on the validation photos"
-    model, last = training.model, training.model.get_classifier()
-    features, labels = compute_features(model, training.dls.valid, training.resolved['precision'])
-    weight, bias = last.weight.detach().cpu().flatten(1).numpy(), last.bias.detach().cpu().numpy()
-    return _score_layer(features, labels, weight, bias, _class_weights(training))
-
 def _consider_averages(training, history, keep):
     "Candidates after fine-tuning: its last weights, and two averages of those with what it started from"
     model, share, last = training.model, training.config.wise_ft, history.rows[-1]
@@ -429,15 +456,21 @@ def _consider_averages(training, history, keep):
     for of_tuned in (share, (1+share)/2):
         model.load_state_dict(tuned)
         average_with(model, keep.start, of_tuned)
-        loss, correct = _score_validation(training)
-        history.add(epoch=last['epoch'], phase='average', valid_loss=loss, accuracy=correct)
-        keep.consider(model, loss, 'average')
+        losses, correct = _validation_losses(training)
+        history.add(epoch=last['epoch'], phase='average', valid_loss=float(losses.mean()), accuracy=correct)
+        keep.consider(model, float(losses.mean()), 'average')
 
 # %% ../../nbs/33_training.finetune.ipynb #75151952
 def _describe_kept(keep):
     "Which weights are kept, in a line"
     names = {0: 'the head alone', 'average': 'an average of the weights before and after tuning'}
     return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.loss:.4f}"
+
+def _describe_nothing(timings, ended, epochs):
+    "That a tuning was for nothing, and after how many of its epochs that was seen"
+    nothing = 'fine-tuning brought nothing here'
+    if ended: nothing = f'{nothing} and was ended after {ended} of {epochs} epochs'
+    return f"{nothing}: the head is kept, which took {duration(timings['head_seconds'])}"
 
 # %% ../../nbs/33_training.finetune.ipynb #af66790b
 def _train(training, history, progress, timings):
@@ -457,8 +490,9 @@ def _train(training, history, progress, timings):
         if rank() == 0: run.update(timings=timings, resolved=resolved)
 
     # The epochs
+    ended = False
     if resolved['epochs']:
-        stop = _fit_epochs(training, history, keep, checkpoint, progress)
+        stop, ended = _fit_epochs(training, history, keep, checkpoint, progress, timings)
         if stop.place: _end_diverged(training, keep, stop)
         epochs = sum(row['phase'] == 'train' for row in history.rows)
         images = epochs*len(training.dls.train)*resolved['batch_size']
@@ -466,12 +500,12 @@ def _train(training, history, progress, timings):
 
     # The weights that are kept
     if config.keep == 'best':
-        if _averages(training) and resolved['epochs'] and rank() == 0: _consider_averages(training, history, keep)
+        if _averages(training) and resolved['epochs'] and not ended and rank() == 0: _consider_averages(training, history, keep)
         keep.restore(training.model)
         timings['best_epoch'] = keep.epoch_of_best
         if keep.best is not None: progress.say(_describe_kept(keep), final=True)
         if resolved['epochs'] and training.recipe.solve_head and keep.epoch_of_best == 0:
-            timings['tuning'] = f"fine-tuning brought nothing here: the head is kept, which took {duration(timings['head_seconds'])}"
+            timings['tuning'] = _describe_nothing(timings, epochs if ended else None, resolved['epochs'])
             progress.say(f"{config.arch}  {timings['tuning']}", final=True)
     return timings
 

@@ -62,7 +62,8 @@ class TimingsRecord(_Part):
     head_saved:float|None = None     # Seconds that cached features saved
     head_right:float|None = None     # Share of training photos that the head is right on held out
     head_temperature:float|None = None   # What its logits were divided by before tuning
-    tuning:str|None = None           # Why fine-tuning was left out
+    tuning:str|None = None           # Why fine-tuning was left out, or ended
+    judged:dict|None = None          # What the validation photos said of it after three tenths: loss_before, loss_apart, standard_error
     fit_seconds:float|None = None
     train_seconds:float|None = None  # All of it, as if nothing had been cached
     train_images_per_second:float|None = None
@@ -321,7 +322,6 @@ def stage(
     if os.environ.get('RANK', '0') == '0': timer.start()   # one of several workers says it for all
     try: yield
     finally: timer.cancel()
-
 
 # %% ../../nbs/25_training.run.ipynb #82b814b3
 _HELD = {}                       # Locks of this process, by run folder
