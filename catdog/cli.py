@@ -287,8 +287,8 @@ def options_table()->str:    # Markdown: a heading and a table for each group
     return '\n\n'.join(parts)
 
 # %% ../nbs/73_cli.ipynb #26bfa2ab
-_RECIPES = """Recipes: frozen trains the head only; finetune solves the head and then trains all for 2 epochs, at a peak
-learning rate of 0.0001 (0.0003 for MobileNetV3, EfficientNet and VGG); full trains from scratch for 40 epochs at 0.001."""
+_RECIPES = """Recipes: frozen trains the head only; finetune solves the head and then trains all, for 2 epochs or for 10 where the
+head leaves much to learn, at rates that go by the family of the network; full trains from scratch for 40 epochs at 0.001."""
 
 _TRAIN_EXAMPLES = """Examples: `catdog train --data photos --arch resnet18`
 and `catdog train --data photos --arch convnext_tiny --image-size 224 --epochs 4 --seed 1`."""
@@ -327,12 +327,14 @@ def train(**settings):
     "Train one model: runs train.ipynb with these parameters."
     from catdog import door
     from catdog.training.config import make_config
-    from catdog.training.run import find_run
+    from catdog.training.run import explain_recipe, find_run
     given = {name: value for name, value in settings.items() if value is not None}
     with _plain_errors():
         config = make_config(_check_arch=False, **given)
         run = find_run(config)
-        if run.finished and not config.rerun: _say(f'{run.folder} is finished already; --rerun trains it again')
+        if run.finished and not config.rerun:
+            _say(f'{run.folder} is finished already; --rerun trains it again')
+            if earlier := explain_recipe(run.record): _say(earlier)
         try: run = door.train(**given)
         except KeyboardInterrupt: raise _interrupted(_goes_on(run)) from None
     _say(_wrapped(_result(run.info), '  '))
@@ -475,7 +477,6 @@ def _say_found(found):
     for name, reason in found.left_out.items(): _say(_wrapped(f'left out {name}: {reason}', '  '))
     _say_next(f'catdog compare {found.runs}')
 
-
 # %% ../nbs/73_cli.ipynb #70639503
 @app.command(help=_FIND_HELP)
 def find(
@@ -503,7 +504,6 @@ def find(
         found = door.find(**settings)
     _say_found(found)
     if not found.decided: raise typer.Exit(3)
-
 
 # %% ../nbs/73_cli.ipynb #6aaa32a0
 @app.command()
@@ -534,7 +534,6 @@ def next_(
     with _plain_errors():
         from catdog.finding.narrow import describe_ways
         typer.echo(_wrapped(describe_ways(door.compare(runs), delta)))
-
 
 # %% ../nbs/73_cli.ipynb #c561dfa0
 _SWEEP_HELP = """Train many models: every combination of the values given, each in a process of its own.

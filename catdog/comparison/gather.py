@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..files import changed_files
 from ..words import listing, plural
 from ..training.config import RunConfig
-from ..training.run import Run
+from ..training.run import Run, read_record, recipe_of
 from ..evaluation.metrics import quality, take_apart
 from .statistics import Tested
 
@@ -106,8 +106,9 @@ NOT_OF_THE_SETUP = {'seed', 'split_seed', 'fold', 'runs', 'rerun', 'wandb', 'dev
 def _setup_settings(info):
     "The settings that make a setup, as resolved"
     settings = {**{name: field.default for name, field in RunConfig.model_fields.items()}, **info['config']}
-    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms')
+    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms', 'layer_decay')
     settings.update({name: info['resolved'][name] for name in names if name in info['resolved']})
+    settings['recipe_version'] = recipe_of(read_record(info))
     used = info['weights']['used']
     settings['weights'] = f"{used}:{info['weights'].get('source', '')}" if used == 'file' else used
     return {name: value for name, value in settings.items() if name not in NOT_OF_THE_SETUP}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['AGAIN', 'WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord', 'MetricsRecord', 'CostRecord',
-           'RunRecord', 'read_record', 'run_name', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'find_run',
-           'progress_file', 'open_progress', 'tell', 'stage', 'hold_run', 'release_run']
+           'RunRecord', 'read_record', 'run_name', 'recipe_of', 'explain_recipe', 'Run', 'open_run', 'photos_changed',
+           'explain_new_run', 'find_run', 'progress_file', 'open_progress', 'tell', 'stage', 'hold_run', 'release_run']
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
 import hashlib, json, os, re, threading
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import DataError
 from ..files import cache_folder, public_address, write_atomically
-from .config import RunConfig
+from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
 class _Part(BaseModel):
@@ -175,6 +175,23 @@ def run_name(
     text = json.dumps(_named_settings(config), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     return f"{_plain(config.arch)}-{_plain(_place(public_address(config.data)))}-{config.image_size}px-s{config.seed}-{digest}"
+
+# %% ../../nbs/25_training.run.ipynb #b192f93c
+def recipe_of(
+    record:RunRecord
+)->int|None:                 # Its version; None where the settings leave nothing open, or nothing was fine-tuned
+    "Which version of the recipes settled a run."
+    is_open = any(record.config.get(name) is None for name in ('epochs', 'lr'))
+    tuned = record.resolved.get('recipe') == 'finetune'
+    return record.resolved.get('recipe_version', 2) if is_open and tuned else None   # 2 was the last that runs did not note
+
+def explain_recipe(
+    record:RunRecord
+)->str:                      # '' where the recipes of today would settle it alike
+    "That a run was trained by the recipe of an earlier catdog."
+    version = recipe_of(record)
+    if version in (None, RECIPE_VERSION): return ''
+    return f'it was trained by version {version} of the recipes, which is {RECIPE_VERSION} now: --rerun trains it by that'
 
 # %% ../../nbs/25_training.run.ipynb #7c9531c8
 class Run:
