@@ -237,7 +237,7 @@ def verdict(
 _GROUPS = {
     'What is trained on which photos': 'arch data review train_photos weights mean std recipe image_size',
     'Steps': 'epochs batch_size accumulate optimizer lr weight_decay schedule warm_up first_image_size patience keep balance',
-    'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers model_args',
+    'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers model_args teacher teacher_share teacher_temperature',
     'Against overfitting': 'augmentation flips rotate least_crop mixup cutmix erasing label_smoothing clip ema tta',
     'Splits and seeds': 'valid_fraction test_fraction split_seed folds fold group near_copies seed',
     'This machine': 'device precision deterministic compile processes checkpoint_minutes',
@@ -245,7 +245,7 @@ _GROUPS = {
 }
 _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names.split()}
 _METAVARS = {'arch': 'NAME', 'data': 'SOURCE', 'optimizer': 'NAME', 'weights': 'NAME', 'device': 'NAME', 'review': 'FILE', 'runs': 'FOLDER',
-    'model_args': 'NAME=VALUE,...'}
+    'model_args': 'NAME=VALUE,...', 'teacher': 'RUN'}
 
 # %% ../nbs/73_cli.ipynb #4c2e3255
 def _default_of(field):

@@ -134,6 +134,11 @@ class VariationSettings(LearningSettings):
         description="smallest share of a photo's area that a training crop takes; None takes the augmentation's, 0.35 or 0.25")
     mixup:float = Field(0., ge=0, le=10, description='alpha of mixup; 0 is off')
     cutmix:float = Field(0., ge=0, le=10, description='alpha of CutMix; 0 is off')
+    teacher:str|None = Field(None, max_length=1000,
+        description='folder of a finished run of the same classes, from whose network this one learns as well; None has no teacher')
+    teacher_share:float = Field(0.5, gt=0, le=1, description="with a teacher: its share of the loss, the labels' being the rest")
+    teacher_temperature:float = Field(2., gt=0, le=100,
+        description='with a teacher: what the logits of both are divided by; higher shows more of the less likely classes')
     erasing:float = Field(0., ge=0, le=1, description='probability of erasing a patch of a training photo')
     ema:float|None = Field(None, gt=0, lt=1,
         description='decay of an exponential moving average of the weights, which is then validated and kept; None is off')
@@ -212,6 +217,14 @@ class RunConfig(SplitSettings):
     def _arguments(cls, text):
         values = parse_model_args(text)
         return ','.join(f'{name}={str(value).lower() if isinstance(value, bool) else value}' for name, value in values.items()) or None
+
+    @field_validator('teacher')
+    @classmethod
+    def _a_run(cls, teacher, info):
+        if teacher and info.data.get('recipe') == 'frozen': raise ValueError("has nothing to teach where recipe = 'frozen'")
+        folder = Path(os.path.expanduser(teacher or '.'))
+        if not teacher or all((folder/file).is_file() for file in ('run.json', 'model.safetensors')): return teacher
+        raise ValueError('is no folder of a finished run: it needs run.json and model.safetensors')
 
     @field_validator('group')
     @classmethod

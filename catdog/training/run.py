@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, write_atomically
+from ..files import cache_folder, hash_file, public_address, write_atomically
 from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
@@ -146,7 +146,7 @@ def read_record(
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
 _LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies', 'folds', 'fold',   # left out where they hold the default
-    'flips', 'least_crop', 'rotate', 'model_args'}
+    'flips', 'least_crop', 'rotate', 'model_args', 'teacher', 'teacher_share', 'teacher_temperature'}
 
 def _place(data):
     "The last part of a source that names a place"
@@ -165,6 +165,8 @@ def _named_settings(config):
     settings['data'] = public_address(config.data)
     review = Path(config.review or '').expanduser()
     if config.review and review.is_file(): settings['review'] = hashlib.sha256(review.read_bytes()).hexdigest()
+    weights = Path(config.teacher or '').expanduser()/'model.safetensors'
+    if config.teacher and weights.is_file(): settings['teacher'] = hash_file(weights)
     return settings
 
 # %% ../../nbs/25_training.run.ipynb #9da098a2
