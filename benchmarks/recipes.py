@@ -179,6 +179,15 @@ def catdog(job, averages=False, **settings):
     return dict(**both(training.model, training.dls), seconds=seconds, epochs=epochs, **more)
 
 
+def taught(job, arch='tf_efficientnet_lite0'):
+    "catdog's default with a teacher of the same photos; its seconds are the student's alone"
+    from catdog.training import finetune
+    own = replace(job, arch=arch)
+    training = finetune.prepare(own.config(), job.catalogue, progress=False)
+    with training.learner.no_bar(), training.learner.no_logging(): run = finetune.fit(training)
+    return dict(**catdog(job, teacher=str(run.folder)), teacher=dict(arch=arch, **both(training.model, training.dls)))
+
+
 def logistic_regression(job):
     "scikit-learn on the features of the centre crops, its C by five folds"
     from catdog.batches.loading import make_loaders
@@ -278,7 +287,8 @@ WAYS = {
     'tuned 10 at 1e-4': tuned(10, 1e-4),
     'tuned 20 at 3e-4': tuned(20, 3e-4),
     'tuned 20 at 3e-4, strong': tuned(20, 3e-4, **STRONG),
-    'timm, 20 epochs': partial(timm_loop, epochs=20)}
+    'timm, 20 epochs': partial(timm_loop, epochs=20),
+    'catdog, taught by tf_efficientnet_lite0': taught}
 
 
 def try_way(job, way):

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['Training', 'load_teacher', 'prepare', 'recording', 'side_features', 'training_callbacks', 'halve_batch', 'fit',
-           'work']
+           'work', 'RateTrial', 'try_rates', 'plot_rates']
 
 # %% ../../nbs/33_training.finetune.ipynb #d4bc863c
-import json, os, sys, textwrap, time, warnings
+import json, os, sys, tempfile, textwrap, time, warnings
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import LRFinder, valley
 from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Recorder
@@ -626,3 +627,60 @@ def work():
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
 if __name__ == '__main__' and '__file__' in globals(): work()
+
+# %% ../../nbs/33_training.finetune.ipynb #8c5c0af9
+@dataclass
+class RateTrial:
+    "What a rising learning rate did to the loss."
+    rates:list[float]            # Of the last layer, batch by batch
+    losses:list[float]           # Smoothed
+    suggested:float              # fastai's valley: in the longest stretch in which the loss falls
+    recipe:float                 # What the recipe or the settings would take
+
+def _rising(shares, progress):
+    "From a millionth to 1, times the share of each group of parameters"
+    return (1e-6**(1-progress)*shares).tolist()
+
+def _curve_of_rates(training, steps, folder):
+    "Rates and losses of fastai's finder, each group of parameters at its own share of the rate"
+    learner, groups = training.learner, training.learner.splitter(training.model)
+    learner.path, learner.model_dir = Path(folder), '.'
+    shares = np.array([group['lr']/groups[-1]['lr'] for group in groups])
+    cbs = [StepSeed(training.config.seed), *([FrozenNorms()] if training.resolved['norms'] == 'frozen' else [])]
+    finder = LRFinder(num_it=steps)
+    finder.scheds = dict(lr=partial(_rising, shares))
+    with learner.no_bar(), learner.no_logging(): learner.fit(1+steps//len(training.dls.train), cbs=[*cbs, finder], reset_opt=True)
+    return learner.recorder.lrs, [float(loss) for loss in learner.recorder.losses]
+
+# %% ../../nbs/33_training.finetune.ipynb #54c2d4bf
+def try_rates(
+    config:RunConfig,            # Settings of the run that the rate is for
+    steps:int=100                # Batches, 20 or more
+)->RateTrial:
+    "Raise the learning rate from a millionth to 1 while the network of a run learns. ConfigError where nothing would be trained."
+    if config.recipe == 'frozen': raise ConfigError("recipe = 'frozen' solves the head and has no learning rate")
+    with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
+        training = prepare(config.model_copy(update=dict(runs=folder)), catalogue_for(config), progress=False)
+        history = History(training.run.folder, _class_weights(training))
+        keep = KeepBest(history, epochs=False)
+        if training.recipe.solve_head:
+            timings = _fit_head(training, history, keep)
+            training.resolved['epochs'] = training.resolved['epochs'] or 1
+            _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature'])
+        rates, losses = _curve_of_rates(training, max(20, steps), folder)
+    return RateTrial(rates, losses, float(f'{valley(rates, losses, len(rates))[0]:.2g}'), training.resolved['lr'])
+
+# %% ../../nbs/33_training.finetune.ipynb #ab29847b
+def plot_rates(
+    trial:RateTrial
+):                               # matplotlib's figure
+    "The loss by learning rate, with the suggestion and what the recipe takes."
+    import matplotlib.pyplot as plt
+    figure, axis = plt.subplots(figsize=(6, 3.2), layout='constrained')
+    axis.semilogx(trial.rates, trial.losses, color='tab:blue')
+    for rate, colour, name in ((trial.suggested, 'tab:orange', 'suggested'), (trial.recipe, 'tab:green', "the recipe's")):
+        axis.axvline(rate, color=colour, linestyle='--', label=f'{name}: {rate:.2g}')
+    axis.set(xlabel='learning rate of the last layer', ylabel='training loss, smoothed')
+    axis.legend(frameon=False)
+    plt.close(figure)    # shown once, by whoever asked for it
+    return figure
