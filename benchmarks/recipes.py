@@ -26,7 +26,7 @@ RECORD = ROOT/'benchmarks'/'records'/'recipes.jsonl'
 SETS = ['trashnet-690', 'caltech101-1680', 'catdog-2k', 'digits', 'sample']
 NETWORKS = ['tf_efficientnet_lite0', 'tf_efficientnet_lite2', 'tf_mobilenetv3_small_100', 'resnet50']
 QUICK = dict(sets=['trashnet-690', 'digits'], networks=['tf_efficientnet_lite0'], size=64, folds=3)
-NORMALISED = dict(tf_mobilenetv3_small_100=(.5, .5), resnet50=(0, 1))   # mean and deviation that the weights in ../shared expect
+NORMALISED = dict(tf_mobilenetv3_small_100=(.5, .5), tf_mobilenetv3_large_minimal_100=(.5, .5), resnet50=(0, 1))   # mean and deviation that the weights in ../shared expect
 SHARES = (.25, .5, .75)      # of the tuned weights, in averages with those that the tuning started from
 LARGER = 1.25                # of the side of pictures: at what size a tuned network is tried as well
 
@@ -179,7 +179,7 @@ def catdog(job, averages=False, **settings):
     return dict(**both(training.model, training.dls), seconds=seconds, epochs=epochs, **more)
 
 
-def taught(job, arch='tf_efficientnet_lite0'):
+def taught(job, arch):
     "catdog's default with a teacher of the same photos; its seconds are the student's alone"
     from catdog.training import finetune
     own = replace(job, arch=arch)
@@ -288,7 +288,7 @@ WAYS = {
     'tuned 20 at 3e-4': tuned(20, 3e-4),
     'tuned 20 at 3e-4, strong': tuned(20, 3e-4, **STRONG),
     'timm, 20 epochs': partial(timm_loop, epochs=20),
-    'catdog, taught by tf_efficientnet_lite0': taught}
+    'catdog, taught by a mobilenetv3_large': partial(taught, arch='tf_mobilenetv3_large_minimal_100')}
 
 
 def try_way(job, way):
@@ -354,18 +354,23 @@ CANDIDATES = ('average 0.5', 'average 0.75')   # beside the last weights, as cat
 def plain(found): return dict(accuracy=found['accuracy'], log_loss=found['log_loss'])
 
 
+def paired(some, other):
+    "Points of accuracy of a way over another, and half a 95% interval over the splits that both were tried on"
+    points = (100*(some.accuracy-other.accuracy)).dropna()
+    return f'{points.mean():+.1f} ± {half_width(points):.1f}' if len(points) > 1 else f'{points.mean():+.1f}' if len(points) else ''
+
+
 def table(trials):
-    "A line a set, network and way: means over the seeds, and the gain over the solved head, paired by seed"
+    "A line a set, network and way: means over the splits; the gain over the solved head and what the default has over it, both paired"
     rows = pd.DataFrame(list(outcomes(trials)))
     if rows.empty: return
     split = ['set', 'network', 'size', 'seed', 'folds']
-    heads = rows[rows.way == 'solved head'].set_index(split)
-    for (name, arch, size, way), some in rows.groupby(['set', 'network', 'size', 'way'], sort=False):
+    heads, ours = (rows[rows.way == way].set_index(split) for way in ('solved head', 'catdog'))
+    for (name, arch, size, folds, way), some in rows.groupby(['set', 'network', 'size', 'folds', 'way'], sort=False):
         some = some.set_index(split)
-        gain, loss = (100*(some.accuracy-heads.accuracy)).dropna(), (some.log_loss-heads.log_loss).dropna()
-        over = f'{gain.mean():+.1f} ± {half_width(gain):.1f}'
-        yield (f'{name}  {arch}  {size} px  {way}', len(some), f'{100*some.accuracy.mean():.1f}', over, f'{some.log_loss.mean():.3f}',
-            f'{loss.mean():+.3f}', f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}')
+        loss, splits = (some.log_loss-heads.log_loss).dropna(), f'{len(some)} of {folds} folds' if folds else f'{len(some)} seeds'
+        means = f'{100*some.accuracy.mean():.1f}', paired(some, heads), paired(ours, some), f'{some.log_loss.mean():.3f}', f'{loss.mean():+.3f}'
+        yield (f'{name}  {arch}  {size} px  {way}', splits, *means, f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}')
 
 
 def make_jobs(args, folder):
@@ -403,8 +408,9 @@ def main():
         if not args.lines: run_jobs(list(make_jobs(args, folder)), args, start+60*args.minutes)
     chosen = dict(set=args.sets, network=args.networks, way=args.ways, seed=args.seeds)
     trials = [trial for trial in read_record(args.out) if all(trial[part] in some for part, some in chosen.items())]
-    columns = ['', 'seeds', 'accuracy %', 'points over the head', 'log loss', 'over the head', 'seconds', 'epochs']
-    title = 'Ways to fine-tune: means over seeds, each with a split of its own; seconds are medians'
+    over = ['points over the head', 'of the default over it']
+    columns = ['', 'splits', 'accuracy %', *over, 'log loss', 'over the head', 'seconds', 'epochs']
+    title = 'Ways to fine-tune: means over splits, differences paired with 95% intervals; seconds are medians'
     if args.where: title = f'{title} ({args.where})'
     report('recipes', title, columns, list(table(trials)), args, **(dict(machine=dict(where=args.where)) if args.where else {}))
 

@@ -9,7 +9,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
 
 # %% ../nbs/73_cli.ipynb #8157918b
 import errno, inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
@@ -354,7 +354,7 @@ def lr(figure=Path('lr.svg'), steps=100, **settings):
         from catdog.training.config import make_config
         config = make_config(**given)
         from catdog.training.finetune import plot_rates, try_rates
-        trial = try_rates(config, steps)
+        with redirect_stdout(sys.stderr): trial = try_rates(config, steps)   # the answer alone is what a script reads
         figure.parent.mkdir(parents=True, exist_ok=True)
         plot_rates(trial).savefig(figure)
     _say(_wrapped(f"{config.arch}: try --lr {trial.suggested:g}; the recipe takes {trial.recipe:g}. Look at {figure} before you take either."))
