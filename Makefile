@@ -29,6 +29,7 @@ faults: $(READY)
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py
+	$(BIN)/python scripts/live.py
 
 # The rendered site at http://127.0.0.1:8000, until Ctrl-C
 serve:

@@ -651,12 +651,13 @@ def export(
     data:Annotated[Optional[str], typer.Option(help="Where the run's photos lie now [where they lay].")]=None,
     candidates:Annotated[bool, typer.Option(
         help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
+    search_seconds:Annotated[float, typer.Option(min=0, help='For onnx-int8, to search the layers that do not bear it.')]=600,
 ):
     "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
     with _plain_errors():
         from catdog.evaluation.formats import export_run
         from catdog.training.run import Run
-        typer.echo(export_run(Run(run), out, [name.strip() for name in formats.split(',')], data, candidates, say=_say))
+        typer.echo(export_run(Run(run), out, [name.strip() for name in formats.split(',')], data, candidates, _say, search_seconds))
 
 # %% ../nbs/75_cli.ipynb #e37547b4
 def _print_plain(row, least):
