@@ -96,7 +96,7 @@ def measure_predict(folder, args, photos):
     command, bare = [*COMMAND, 'predict', files['onnx'], photos[0]], [sys.executable, '-c', BARE, files['onnx'], photos[0]]
     def start(words): return timed(lambda: subprocess.run([str(word) for word in words], check=True, capture_output=True))[0]
     cold = take_turns({'catdog predict': command, 'bare onnxruntime': bare}, args.repeats, start)
-    predictor, artefact = Predictor(files['onnx']), Artefact(files['onnx'])
+    predictor, artefact = Predictor(files['onnx'], spinning=False), Artefact(files['onnx'])
     def read(path): return to_square(open_photo(path.read_bytes()), artefact.shape)
     def decode():
         with ThreadPoolExecutor() as pool: return list(pool.map(read, some))
@@ -152,7 +152,7 @@ def measure_server(folder, args, photos):
     from catdog.deploy.predict import Predictor, describe_photos
     _, files = prepare(folder, args.archs[0], args.size, photos, find_network(args, args.archs[0]))
     some = photos[:1000]
-    jpegs, predictor, waited, ready = [path.read_bytes() for path in some], Predictor(files['onnx']), [], []
+    jpegs, predictor, waited, ready = [path.read_bytes() for path in some], Predictor(files['onnx'], spinning=False), [], []
     def served():
         process, port, seconds = start_server(files['onnx'])
         ready.append(seconds)

@@ -702,7 +702,7 @@ def predict(
     start, counts = time.monotonic(), {}
     with _plain_errors('the photos named above are labelled; the same command labels all of them again'):
         if as_json and as_csv: raise ValueError('say --json or --csv, not both')
-        predictor = Predictor(run_or_model)
+        predictor = Predictor(run_or_model, spinning=False)
         least = sure_from(predictor.facts, precision) if precision is not None else 0
         show = _row_printer(predictor.classes, as_json, as_csv, least)
         for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):

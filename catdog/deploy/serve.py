@@ -342,5 +342,5 @@ def serve(
     import uvicorn
     warning = check_host(host, api_key)
     if warning: print(f'catdog: {warning}', file=sys.stderr)
-    app = make_app(Predictor(model), limits, api_key, batch_size, log=LooksLog(log) if log else None)
+    app = make_app(Predictor(model, spinning=False), limits, api_key, batch_size, log=LooksLog(log) if log else None)
     uvicorn.run(app, host=host, port=port, log_level='warning', timeout_graceful_shutdown=int(limits.seconds), timeout_keep_alive=5)
