@@ -458,7 +458,7 @@ def choose(
 ):
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog import door
-    with _plain_errors('the runs are as they were'):
+    with _plain_errors('the runs are as they were, and the same command chooses again'):
         comparison = door.compare(runs, data, metric)
         choice = door.choose(comparison, max_ms, max_mb, delta, by, on, max_gpu_mb)
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
