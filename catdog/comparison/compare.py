@@ -128,6 +128,7 @@ class Comparison:
     expected:dict                # As `expect_of_best` makes it
     marks:list[str]              # As `find_marks` makes it
     left_out:dict[str, str] = field(default_factory=dict)
+    labelling:object = None      # Photos without labels that it goes on with, as `finding.unlabelled.label_runs` makes it
 
     @property
     def best(self)->str: return self.rows.index[0]

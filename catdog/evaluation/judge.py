@@ -304,6 +304,7 @@ class Served:
     address:str                  # To open in a browser of this machine
     server:object                # uvicorn's
     listening:object             # Its socket
+    desk:Desk=None               # What it shows: photos added to it are there when the page is loaded again
 
     def run(self):
         "Serve until interrupted."
@@ -335,7 +336,7 @@ def open_review(
     except OSError as error: raise ConfigError(f'port {port} cannot be used ({error.strerror}): name another one, or 0 for any') from None
     listening.listen(128)        # who is quick to open the page waits a moment
     config = uvicorn.Config(make_app(desk, token, title), log_level='error', timeout_graceful_shutdown=3)
-    return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening)
+    return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening, desk)
 
 # %% ../../nbs/48_evaluation.judge.ipynb #ccf3ee24
 def serve_review(
