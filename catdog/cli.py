@@ -37,6 +37,9 @@ class _Commands(TyperGroup):
     def invoke(self, context):
         try: return super().invoke(context)
         except KeyboardInterrupt: raise _interrupted(_AGAIN) from None
+        except Exception as error:
+            if isinstance(error, typer.Exit) or not _PRESSED: raise
+            raise _interrupted(_AGAIN) from None
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
     context_settings={'help_option_names': ['-h', '--help']})
@@ -46,6 +49,7 @@ def _say(text): typer.echo(terminal_text(str(text)), err=True)
 
 # %% ../nbs/75_cli.ipynb #513275ce
 _AGAIN = 'what was made before is kept, and the same command begins again'
+_PRESSED = []                # Ctrl-C, once it was
 
 def _interrupted(text):
     "Ctrl-C as one line, with exit status 130; one more of them changes nothing now"
@@ -59,6 +63,7 @@ def _plain_errors(goes_on=_AGAIN):
     "Errors of settings, photos and files as one message, and Ctrl-C as one that says where it goes on"
     try: yield
     except (ValueError, OSError) as error:
+        if _PRESSED: raise _interrupted(goes_on) from None     # an import that Ctrl-C met, and that names another reason
         _say(f'catdog: {explain_error(error)}')
         raise typer.Exit(2) from None
     except KeyboardInterrupt: raise _interrupted(goes_on) from None
@@ -498,7 +503,7 @@ def choose(
 ):
     "The cheapest model that is not worse than the best by more than delta points, and why."
     from catdog import door
-    with _plain_errors('the runs are as they were'):
+    with _plain_errors('the runs are as they were, and the same command chooses again'):
         comparison = door.compare(runs, data, metric)
         choice = door.choose(comparison, max_ms, max_mb, delta, by, on, max_gpu_mb)
     for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
@@ -826,6 +831,7 @@ def _end_at_once(number, frame):
 def _interrupt(number, frame):
     "The first Ctrl-C, as Python's own"
     signal.signal(signal.SIGINT, _end_at_once)
+    _PRESSED.append(number)
     raise KeyboardInterrupt
 
 # %% ../nbs/75_cli.ipynb #1f642cf4

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, hash_file, write_atomically
+from ..files import cache_folder, hash_file, user_path, write_atomically
 from ..words import listing, markdown_text, plural
 from ..photos.audit import audit_photos
 from ..photos.duplicates import group_duplicates
@@ -58,7 +58,7 @@ def read_unlabelled(
     seen:pd.DataFrame            # As `seen_photos` makes it
 )->tuple[pd.DataFrame, list[str]]:   # path and sha256, one row a photo; and what was left out, in sentences
     "The photos of a folder that may be asked about. DataError where there are none."
-    paths = photos_below(Path(folder).expanduser())
+    paths = photos_below(user_path(folder))
     if not paths: raise DataError(f'unlabelled {str(folder)!r} holds no photos')
     photos = audit_photos(pd.DataFrame(dict(path=paths)))
     good = photos[photos.status != 'skipped']
@@ -216,7 +216,7 @@ def label_networks(
     guesses, classes = _all_guesses(networks, photos, say)
     read = guesses[(guesses != '').all(axis=1)]
     paths = dict(zip(photos.sha256, photos.path))
-    return Labelling(read.loc[random_order(read.index, seed)], paths, classes, Path(file).expanduser(), delta, said)
+    return Labelling(read.loc[random_order(read.index, seed)], paths, classes, user_path(file), delta, said)
 
 # %% ../../nbs/71_finding.unlabelled.ipynb #2f0a1d85
 def networks_of(

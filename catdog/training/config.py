@@ -222,7 +222,7 @@ class RunConfig(SplitSettings):
     @classmethod
     def _a_run(cls, teacher, info):
         if teacher and info.data.get('recipe') == 'frozen': raise ValueError("has nothing to teach where recipe = 'frozen'")
-        folder = Path(os.path.expanduser(teacher or '.'))
+        folder = user_path(teacher or '.')
         if not teacher or all((folder/file).is_file() for file in ('run.json', 'model.safetensors')): return teacher
         raise ValueError('is no folder of a finished run: it needs run.json and model.safetensors')
 

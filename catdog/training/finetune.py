@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, hash_file, public_address, write_atomically
+from ..files import cache_folder, hash_file, public_address, user_path, write_atomically
 from ..words import duration, listing, percent, plural
 from ..device import (autocast, compile_model, describe_hardware, describe_versions, fix_seed, is_out_of_memory, keep_freed_memory,
     largest_batch, pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
@@ -172,7 +172,7 @@ def load_teacher(
     precision:str='fp32'
 ):                               # A function of the student's views that gives logits; and which network that is
     "The network of a finished run as a teacher. ConfigError where it knows other classes."
-    run = Run(Path(config.teacher).expanduser())
+    run = Run(user_path(config.teacher))
     try: model, classes, expected = load_model(run.folder/'model.safetensors')
     except ValueError as error: raise ConfigError(f'teacher = {run.folder}: {error}') from None
     _check_teacher(run, classes, catalogue)

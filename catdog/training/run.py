@@ -206,7 +206,7 @@ def _named_settings(config):
     settings['data'] = public_address(config.data)
     review = user_path(config.review or '')
     if config.review and review.is_file(): settings['review'] = hashlib.sha256(review.read_bytes()).hexdigest()
-    weights = Path(config.teacher or '').expanduser()/'model.safetensors'
+    weights = user_path(config.teacher or '')/'model.safetensors'
     if config.teacher and weights.is_file(): settings['teacher'] = hash_file(weights)
     return settings
 
