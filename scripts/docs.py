@@ -56,10 +56,15 @@ def with_note(page):
     return page if UNSERVED in page else page.replace('</head>', UNSERVED+'</head>', 1)
 
 
+def with_plain_names(page):
+    "A page whose signatures name a class of their own module without the place it was run from"
+    return re.sub(r'__main__(?:<span class="op">\.</span>|\.)', '', page)
+
+
 if __name__ == '__main__':
     os.chdir(ROOT)
     render()
     rewrite(SITE.rglob('*.css'), without_web_fonts)
-    rewrite(SITE.rglob('*.html'), lambda page: with_note(with_descriptions(page)))
+    rewrite(SITE.rglob('*.html'), lambda page: with_plain_names(with_note(with_descriptions(page))))
     print(SITE/'index.html')
     print('To read it with its search: make serve')

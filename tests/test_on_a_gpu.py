@@ -110,7 +110,7 @@ def test_a_batch_that_does_not_fit_gets_smaller(tmp_path, pets):
         torch.cuda.set_per_process_memory_fraction(.5*2**30/torch.cuda.get_device_properties(0).total_memory)
         run = trained(pets, tmp_path, **big)
     finally: torch.cuda.set_per_process_memory_fraction(1.)
-    assert run.record.resolved['batch_size'] < 32 and run.record.resolved['accumulate'] > 1
+    assert run.record.resolved.batch_size < 32 and run.record.resolved.accumulate > 1
 
 
 @only_cuda
@@ -124,7 +124,7 @@ def test_more_processes_than_cards_are_refused(tmp_path, pets):
 def test_compiled_training(tmp_path, pets):
     if not CUDA: pytest.skip('for CUDA only')
     run = trained(pets, tmp_path, compile=True)
-    assert run.record.resolved['compiled'] is True
+    assert run.record.resolved.compiled is True
 
 
 def test_fine_tuning_from_a_solved_head(tmp_path, pets):

@@ -38,7 +38,7 @@ def test_out_of_memory_halves_the_batch(tmp_path, pets, after):
     steps = room_for(squeezed, photos=8, after=after)
     run = train(squeezed)
     assert 16 in steps and steps[-1] <= 8
-    assert (run.record.resolved['batch_size'], run.record.resolved['accumulate'], run.record.status) == (8, 2, 'trained')
+    assert (run.record.resolved.batch_size, run.record.resolved.accumulate, run.record.status) == (8, 2, 'trained')
     if after == 0:
         expected = train(ready(pets, tmp_path/'small', batch_size=8, accumulate=2))
         assert run.history.equals(expected.history)

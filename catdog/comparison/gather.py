@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError
-from ..files import changed_files
+from ..files import changed_files, user_path
 from ..words import listing, plural
 from ..training.config import RunConfig
-from ..training.run import Run, read_record, recipe_of
+from ..training.run import CalibrationRecord, CostRecord, Run, recipe_of
 from ..evaluation.metrics import quality, take_apart
 from .statistics import Tested
 
@@ -95,7 +95,8 @@ _SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accurac
     'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
     'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy',
-    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
+    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb',
+    'latency_iqr_ms', 'onnx_latency_iqr_ms', 'gpu_latency_iqr_ms']
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
     'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
@@ -103,35 +104,34 @@ COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', '
 NOT_OF_THE_SETUP = {'seed', 'split_seed', 'fold', 'runs', 'rerun', 'wandb', 'device', 'data', 'train_photos',
     'review', 'precision', 'processes', 'checkpoint_minutes'}
 
-def _setup_settings(info):
+def _setup_settings(record):
     "The settings that make a setup, as resolved"
-    settings = {**{name: field.default for name, field in RunConfig.model_fields.items()}, **info['config']}
+    settings, resolved = record.config.model_dump(), record.resolved.to_dict()     # defaults included
     names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms', 'layer_decay')
-    settings.update({name: info['resolved'][name] for name in names if name in info['resolved']})
-    settings['recipe_version'] = recipe_of(read_record(info))
-    used = info['weights']['used']
-    settings['weights'] = f"{used}:{info['weights'].get('source', '')}" if used == 'file' else used
+    settings.update({name: resolved[name] for name in names if name in resolved})
+    settings['recipe_version'] = recipe_of(record)
+    weights = record.weights
+    settings['weights'] = f'{weights.used}:{weights.source}' if weights.used == 'file' else weights.used
     return {name: value for name, value in settings.items() if name not in NOT_OF_THE_SETUP}
 
-def _check_status(info):
+def _check_status(record):
     "ValueError that says what a run that is not finished is"
-    if not info: raise ValueError('there is no run.json: it is no run folder, or its run did not get that far')
-    status = info.get('status', 'empty')
+    if not record.model_fields_set: raise ValueError('there is no run.json: it is no run folder, or its run did not get that far')
+    status = record.status or 'empty'
     if status == 'finished': return
-    raise ValueError(f"{status}: {info['error']}" if info.get('error') else f'not finished (its status is {status!r})')
+    raise ValueError(f'{status}: {record.error}' if record.error else f'not finished (its status is {status!r})')
 
 # %% ../../nbs/55_comparison.gather.ipynb #9aade5d9
-def _check_files(run, info):
+def _check_files(run, record):
     "ValueError where a file is missing or is not what the run left"
     if not (run.folder/'predictions.parquet').exists(): raise ValueError('predictions.parquet is missing')
-    changed = changed_files(run.folder, info.get('files') or {})
+    changed = changed_files(run.folder, record.files or {})
     if changed: raise ValueError(f'{listing(changed)} changed after the run had ended: damaged, or of another run')
 
-def _scores_of(run, info):
+def _scores_of(run, record):
     "As `quality`, and the photos that were scored"
-    _check_files(run, info)
-    scores, metrics = read_scores(run.folder), info.get('metrics', {})
-    photos = metrics.get('photos')
+    _check_files(run, record)
+    scores, metrics, photos = read_scores(run.folder), record.metrics.to_dict(), record.metrics.photos
     told = f'predictions.parquet has {plural(len(scores.photos), "photo")} and run.json speaks of {photos}'
     if photos is not None and photos < len(scores.photos): raise ValueError(f'{told}: it is half-written, or of another run')
     known = set(_SCORES[:3]) | {'balanced_accuracy', 'f1', 'roc_auc', 'log_loss', 'brier', 'calibration_error'} <= set(metrics)
@@ -140,45 +140,48 @@ def _scores_of(run, info):
     if photos not in (None, len(predictions)): raise ValueError(f'{told}: it is half-written, or of another run')
     return {**metrics, **quality(predictions)}, scores
 
-def _pool(catalogue, config):
+def _pool(record):
     "A name for the whole that test photos were drawn from, and how; empty where the source gave a test set"
-    if not catalogue.get('pool'): return ''
-    return f"{catalogue['pool']} {config['folds']} folds" if config.get('folds') else f"{catalogue['pool']} {config.get('test_fraction')}"
+    pool, config = record.catalogue.pool, record.config
+    if not pool: return ''
+    return f'{pool} {config.folds} folds' if config.folds else f'{pool} {config.test_fraction}'
 
 # %% ../../nbs/55_comparison.gather.ipynb #af0356db
-def _gpu_costs(info):
-    "What a run costs on a GPU, wherever that was measured last; {} where it never was"
-    measured = [info.get('cost') or {}, *(place.get('cost') or {} for place in (info.get('costs_elsewhere') or {}).values())]
-    cost = next((cost for cost in measured if str(cost.get('device', '')).startswith('cuda')), None)
-    training = dict(gpu_train_memory_mb=info.get('timings', {}).get('train_peak_memory_mb'))
+def _gpu_costs(record):
+    "What a run costs on a GPU, wherever that was measured last"
+    elsewhere = [CostRecord(**(place.get('cost') or {})) for place in (record.costs_elsewhere or {}).values()]
+    cost = next((cost for cost in (record.cost, *elsewhere) if cost.device.startswith('cuda')), None)
+    training = dict(gpu_train_memory_mb=record.timings.train_peak_memory_mb)
     if cost is None: return training
-    return dict(gpu=cost['device'], gpu_latency_ms=cost.get('latency_ms'), gpu_images_per_second=cost.get('images_per_second'),
-        gpu_memory_mb=cost.get('peak_memory_mb'), **training)
+    return dict(gpu=cost.device, gpu_latency_ms=cost.latency_ms, gpu_latency_iqr_ms=cost.latency_iqr_ms,
+        gpu_images_per_second=cost.images_per_second, gpu_memory_mb=cost.peak_memory_mb, **training)
+
+def _artefact_costs(record):
+    "What using the exported network costs; None where it was not measured"
+    onnx = record.artefact or CostRecord()
+    return dict(onnx_latency_ms=onnx.latency_ms, onnx_latency_p95_ms=onnx.latency_p95_ms,
+        onnx_latency_iqr_ms=onnx.latency_iqr_ms, onnx_mb=onnx.file_mb, onnx_memory_mb=onnx.peak_memory_mb)
 
 def read_run(
     folder:str|Path          # A run folder. ValueError says why it cannot be used
 )->dict:                     # A value for each of `COLUMNS` but the setup's name
     "One finished run as a row."
     run = Run(folder)
-    info = run.info
-    _check_status(info)
-    metrics, scores = _scores_of(run, info)
-    config, catalogue, onnx = info['config'], info['catalogue'], info.get('artefact') or {}
-    hardware, calibration, timings = info['hardware'], info.get('calibration') or {}, info.get('timings', {})
-    trained = sum(n for side, n in catalogue.get('photos', {}).items() if side.startswith('train/'))
-    flat = {**config, **info['resolved'], **timings, **info.get('cost', {}), **metrics}
-    flat.update(name=run.folder.name, weights=info['weights']['used'])
-    flat.update(split_seed=config.get('split_seed'), folds=config.get('folds'), fold=config.get('fold'))
-    flat.update(subset=config.get('train_photos') or 0, train_photos=trained, photos=len(scores.photos))
-    flat['reviewed'] = bool(config.get('review'))
-    flat.update(temperature=calibration.get('temperature'), calibration_error_after=calibration.get('calibration_error'))
-    flat.update(onnx_latency_ms=onnx.get('latency_ms'), onnx_latency_p95_ms=onnx.get('latency_p95_ms'))
-    flat.update(onnx_mb=onnx.get('file_mb'), onnx_memory_mb=onnx.get('peak_memory_mb'))
-    flat.update(_gpu_costs(info))
-    flat.update(test_id=scores.test_id, pool=_pool(catalogue, config), folder=str(folder))
-    flat['version'] = info.get('versions', {}).get('catdog-timm', '')
-    flat['machine'] = f"{', '.join(hardware['gpus']) or hardware['cpu']}, {hardware['cores']} cores"
-    flat['settings'] = json.dumps(_setup_settings(info), sort_keys=True, default=str)
+    record = run.record
+    _check_status(record)
+    metrics, scores = _scores_of(run, record)
+    config, hardware, calibration = record.config, record.hardware, record.calibration or CalibrationRecord()
+    trained = sum(n for side, n in record.catalogue.photos.items() if side.startswith('train/'))
+    flat = {}
+    for part in (config, record.resolved, record.timings, record.cost): flat.update(part.to_dict())
+    flat.update(metrics, name=run.folder.name, weights=record.weights.used)
+    flat.update(split_seed=config.split_seed, folds=config.folds, fold=config.fold, reviewed=bool(config.review))
+    flat.update(subset=config.train_photos or 0, train_photos=trained, photos=len(scores.photos))
+    flat.update(temperature=calibration.temperature, calibration_error_after=calibration.calibration_error)
+    flat.update(**_artefact_costs(record), **_gpu_costs(record))
+    flat.update(test_id=scores.test_id, pool=_pool(record), folder=str(folder), version=record.versions.get('catdog-timm', ''))
+    flat['machine'] = f"{', '.join(hardware.gpus) or hardware.cpu or 'not noted'}, {hardware.cores} cores"
+    flat['settings'] = json.dumps(_setup_settings(record), sort_keys=True, default=str)
     return {c: flat.get(c) for c in COLUMNS if c != 'setup'}
 
 # %% ../../nbs/55_comparison.gather.ipynb #51283a01
@@ -231,7 +234,7 @@ def _drop(table, keep, left_out, reason):
 
 # %% ../../nbs/55_comparison.gather.ipynb #ede64710
 _MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
-    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb', 'latency_iqr_ms', 'onnx_latency_iqr_ms']
 _OF_THE_NETWORK = ('image_size', 'fc_layers', 'model_args', 'tta', 'number_format')   # settings
 
 def _network(row):
@@ -250,6 +253,9 @@ def share_costs(
     for name in [*_MEASURED, 'busy']:
         values = pd.to_numeric(table[name], errors='coerce')
         shared[name] = values.where(quiet).groupby(network).transform('median').where(values.notna())
+    for name in ('latency', 'onnx_latency'):
+        values = pd.to_numeric(table[f'{name}_ms'], errors='coerce').where(quiet).groupby(network)
+        shared[f'{name}_iqr_ms'] = shared[f'{name}_iqr_ms'].fillna(0.).clip(lower=values.transform('max')-values.transform('min'))
     return shared
 
 # %% ../../nbs/55_comparison.gather.ipynb #dc1fd9fa
@@ -294,7 +300,7 @@ def read_runs(
     data:str|None=None           # Name of the data set to keep; None keeps the one with the most runs
 )->tuple[pd.DataFrame, dict[str, str]]:  # Runs with the columns `COLUMNS`, the most accurate first, and folders left out with the reason
     "Gather the runs that can be compared. ValueError where there is none."
-    root = Path(runs).expanduser()
+    root = user_path(runs)
     if not root.is_dir(): raise ValueError(f'runs {str(runs)!r} is no folder: train something first, such as catdog train --arch resnet18')
     if (root/'run.json').is_file(): raise ValueError(f'{root} is one run: name the folder it lies in')
     table, left_out = _read_folders(root)

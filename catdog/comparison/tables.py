@@ -387,7 +387,7 @@ def confused_pairs(
     "Which classes are taken for which."
     off = table.where(~np.eye(len(table), dtype=bool)).rename_axis(index='label', columns='guess').stack()
     pairs = off[off > 0].sort_values(ascending=False, kind='stable').head(most).rename('photos').reset_index()
-    return pairs.assign(share=pairs.photos/pairs.label.map(table.sum(axis=1)))
+    return pairs.assign(share=pairs.photos/pairs.label.map(table.sum(axis=1)).astype(float))
 
 PAIR_COLUMNS = [Column('label', 'label', kind='text'), Column('taken for', 'guess', kind='text'),
     Column('photos', 'photos', fixed(1), 'most'), Column('of its photos %', 'share', percent, 'most')]
@@ -421,7 +421,7 @@ def mistakes(
 def _records(comparison):
     "The record of each run that stands for a setup, with its setup"
     runs = comparison.runs[comparison.runs.name.isin(comparison.tested.correct.columns)]
-    return [(setup, Run(folder).info) for setup, folder in zip(runs.setup, runs.folder)]
+    return [(setup, Run(folder).record) for setup, folder in zip(runs.setup, runs.folder)]
 
 def _mean_over_seeds(rows, keys):
     "Numbers of the same keys averaged, in the order of their first"
@@ -440,8 +440,8 @@ _ACCURACY = ('accuracy', 'accuracy_low', 'accuracy_high')
 def robustness_table(comparison:Comparison)->pd.DataFrame:   # setup, kind, severity, accuracy, accuracy_low and accuracy_high
     "Accuracy on corrupted photos, mean over seeds."
     rows = []
-    for setup, info in _records(comparison):
-        for result in map(_with_interval, info.get('robustness') or []):
+    for setup, record in _records(comparison):
+        for result in map(_with_interval, record.robustness or []):
             rows.append(dict(setup=setup, kind=result['kind'], severity=result['severity'], **{k: result[k] for k in _ACCURACY}))
     return _mean_over_seeds(rows, ['setup', 'kind', 'severity'])
 
@@ -452,8 +452,8 @@ def _overlap(groups):
 def subgroup_table(comparison:Comparison)->pd.DataFrame:     # setup, trait, group, low, high, accuracy, accuracy_low and accuracy_high
     "Accuracy by thirds of each trait, mean over seeds; traits whose thirds share a value say nothing and are left out."
     rows = []
-    for setup, info in _records(comparison):
-        for trait, groups in (info.get('subgroups') or {}).items():
+    for setup, record in _records(comparison):
+        for trait, groups in (record.subgroups or {}).items():
             if len(groups) < 2 or _overlap(groups): continue
             for i, group in enumerate(map(_with_interval, groups)):
                 rows.append(dict(setup=setup, trait=trait, group=i, **{k: group[k] for k in ('low', 'high', *_ACCURACY)}))
@@ -463,8 +463,8 @@ def subgroup_table(comparison:Comparison)->pd.DataFrame:     # setup, trait, gro
 def also_table(comparison:Comparison)->pd.DataFrame:         # Indexed by setup, a column a test set; text with intervals
     "Accuracy on other test sets, mean over seeds."
     rows = []
-    for setup, info in _records(comparison):
-        for name, result in (info.get('also') or {}).items():
+    for setup, record in _records(comparison):
+        for name, result in (record.also or {}).items():
             numbers = {k: _with_interval(result)[k] for k in _ACCURACY}
             rows.append(dict(setup=setup, data=f"{name} ({result['photos']:,} photos)", **numbers))
     means = _mean_over_seeds(rows, ['setup', 'data'])
@@ -475,7 +475,7 @@ def also_table(comparison:Comparison)->pd.DataFrame:         # Indexed by setup,
 def scaling_table(comparison:Comparison)->pd.DataFrame:      # setup, what, value, images_per_second
     "Photos a second by batch size, threads, processes and image size, median over seeds."
     rows = []
-    for setup, info in _records(comparison):
-        rows += [dict(setup=setup, **{k: r[k] for k in ('what', 'value', 'images_per_second')}) for r in info.get('scaling') or []]
+    for setup, record in _records(comparison):
+        rows += [dict(setup=setup, **{k: r[k] for k in ('what', 'value', 'images_per_second')}) for r in record.scaling or []]
     table = pd.DataFrame(rows)
     return table.groupby(['setup', 'what', 'value'], sort=False).median(numeric_only=True).reset_index() if len(rows) else table

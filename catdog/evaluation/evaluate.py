@@ -20,7 +20,7 @@ from torch import nn
 
 from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, hash_files, public_address, write_atomically
+from ..files import cache_folder, hash_files, public_address, user_path, write_atomically
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -165,9 +165,10 @@ def artefact_facts(
     run:Run                      # Finished
 )->dict:                         # As `export_model` takes them
     "What a run's artefact carries beside its classes and preprocessing."
-    info, valid = run.info, run.folder/'valid_predictions.parquet'
+    record, valid = run.record, run.folder/'valid_predictions.parquet'
     sure = sure_thresholds(pd.read_parquet(valid)) if valid.exists() else {}
-    return dict(arch=info['config']['arch'], run=run.folder.name, temperature=(info.get('calibration') or {}).get('temperature'), sure=sure)
+    temperature = record.calibration.temperature if record.calibration else None
+    return dict(arch=record.config.arch, run=run.folder.name, temperature=temperature, sure=sure)
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #b9143d37
 def _measured(training, classes, photos, source, facts):
@@ -188,12 +189,11 @@ def evaluate_run(
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         source = public_address(training.config.data)
         costs = dict(known) if known else _measured(training, classes, photos, source, facts)
-        artefact, timings = costs.pop('onnx'), dict(run.info['timings'])
-        seconds = timings.get('train_seconds')
-        if costs.get('watts') and seconds: timings['train_wh'] = costs['watts']*seconds/3600
+        artefact, timings = costs.pop('onnx'), run.record.timings
+        if costs.get('watts') and timings.train_seconds: timings.train_wh = costs['watts']*timings.train_seconds/3600
         metrics = {**quality(test), **trust_metrics(test, catalogue), 'temperature': calibrated['temperature']}
         subgroups = subgroup_accuracy(is_correct(test), photo_traits(photos, training.dls[2].dataset.photos))
-        run.update(status='finished', metrics=metrics, cost=costs, artefact=artefact, timings=timings, calibration=calibrated,
+        run.update(status='finished', metrics=metrics, cost=costs, artefact=artefact, timings=timings.to_dict(), calibration=calibrated,
             subgroups=subgroups, files=hash_files(run.folder, _KEPT))
     finish_tracking(run)
     return run
@@ -211,7 +211,7 @@ def run_device(
     run:Run                      # Finished
 )->torch.device:
     "The device a run was trained on, or the processor where this machine has none like it."
-    try: return pick_device(run.info.get('resolved', {}).get('device') or 'cpu')
+    try: return pick_device(run.record.resolved.device or 'cpu')
     except ConfigError: return torch.device('cpu')
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #a5c501c8
@@ -234,7 +234,7 @@ def find_others(
     classes:list[str]            # That the network knows
 )->pd.DataFrame:                 # Good photos, each content once: path, sha256 and label among the columns
     "Another test set's photos, labelled as the network spells its classes."
-    folder = Path(data).expanduser().resolve()
+    folder = user_path(data).resolve()
     is_class = folder.is_dir() and folder.name.lower() in {c.lower() for c in classes} and not any(p.is_dir() for p in folder.iterdir())
     photos = find_photos(folder.parent if is_class else data, least_classes=1)
     if is_class: photos = photos[photos.label == folder.name].reset_index(drop=True)
@@ -260,7 +260,7 @@ def name_content(
 )->str:                          # Such as 'others 3fa1b2'
     "A name for exactly these photos."
     rows = '\n'.join(sorted(photos.sha256+' '+photos.label))
-    short = re.sub(r'[^\w.-]+', '-', Path(public_address(str(data))).expanduser().resolve().name)[:60]
+    short = re.sub(r'[^\w.-]+', '-', user_path(public_address(str(data))).resolve().name)[:60]
     return f'{short} {hashlib.sha256(rows.encode()).hexdigest()[:6]}'
 
 def test_on(
@@ -289,19 +289,20 @@ def place_of(
 
 def _update_costs(run, found, here):
     "Costs of this machine into the record, those of another kept"
-    info, artefact = run.info, found.pop('onnx')
-    before, now = place_of(info['cost'], info['hardware']), place_of(found, here)
-    elsewhere = dict(info.get('costs_elsewhere') or {})
-    if before != now: elsewhere[before] = dict(cost=info['cost'], artefact=info.get('artefact'), hardware=info['hardware'])
+    record, artefact = run.record, found.pop('onnx')
+    known, machine = record.cost.to_dict(), record.hardware.to_dict()
+    before, now = place_of(known, machine), place_of(found, here)
+    elsewhere = dict(record.costs_elsewhere or {})
+    if before != now: elsewhere[before] = dict(cost=known, artefact=record.artefact and record.artefact.to_dict(), hardware=machine)
     elsewhere.pop(now, None)
-    cost = {**(info['cost'] if before == now else {}), **found}
-    run.update(cost=cost, artefact=artefact, hardware=here, trained_on=info.get('trained_on') or info['hardware'],
+    cost, trained_on = {**(known if before == now else {}), **found}, record.trained_on or record.hardware
+    run.update(cost=cost, artefact=artefact, hardware=here, trained_on=trained_on.to_dict(),
         costs_elsewhere=elsewhere, files=hash_files(run.folder, _KEPT))
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #7678a5f3
 def _check_run(run):
     "ValueError where a run cannot be evaluated again"
-    if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.info.get('status', 'missing')!r})")
+    if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
     weights = run.folder/'model.safetensors'
     if not weights.is_file(): raise ValueError(f'{run.folder} has no model.safetensors: without its weights it cannot be evaluated again')
 
@@ -317,8 +318,8 @@ def evaluate_folder(
 )->Run:
     "Add to what is known of a finished run, on the device it was trained on."
     _check_run(run)
-    info, data = run.info, data or run.info['config']['data']
-    if also: run.update(also={**(info.get('also') or {}), **dict([test_on(run, also)])})
+    record, data = run.record, data or run.record.config.data
+    if also: run.update(also={**(record.also or {}), **dict([test_on(run, also)])})
     if not (robustness or scaling or costs): return run
     model, classes, shape = load_model(run.folder/'model.safetensors')
     model.to(run_device(run))
@@ -326,7 +327,7 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
-        how = dict(precision=info['resolved'].get('precision', 'fp32'), provider=provider)
+        how = dict(precision=record.resolved.precision, provider=provider)
         found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
     return run

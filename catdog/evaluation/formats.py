@@ -42,7 +42,7 @@ def side_photos(
 )->pd.DataFrame:                 # sha256, label and path
     "Photos of a run. DataError where none is there."
     if not (run.folder/'photos.parquet').is_file(): raise DataError(f'{run.folder} does not say which photos it is of: train it anew')
-    rows, data = pd.read_parquet(run.folder/'photos.parquet'), data or run.info['config']['data']
+    rows, data = pd.read_parquet(run.folder/'photos.parquet'), data or run.record.config.data
     rows = rows[rows.split == side].drop_duplicates('sha256').sort_values('sha256').head(limit)
     found = find_by_hash(data, rows.sha256)
     rows = rows[rows.sha256.isin(found)]
@@ -63,7 +63,7 @@ def looks_of_run(
     limit:int=500                # Training photos at most
 )->np.ndarray:                   # float32 (n, 10), as `looks` gives them
     "What a run's training photos look like."
-    shape = Preprocessing.from_dict(run.info['preprocessing'])
+    shape = Preprocessing.from_dict(run.record.preprocessing)
     def describe(path): return looks(shape.crop(np.asarray(shape.resize(open_photo(path)))))
     with ThreadPoolExecutor(usable_cores()) as pool: return np.stack(list(pool.map(describe, side_photos(run, 'train', data, limit).path)))
 
@@ -226,18 +226,19 @@ def model_card(
     exported:list                # Of `Exported`
 )->str:                          # Markdown
     "What whoever gets the folder should know."
-    info, classes = run.info, exported[0].test.columns[2:].str.removeprefix('p_')
+    record, classes = run.record, exported[0].test.columns[2:].str.removeprefix('p_')
     scores = quality(exported[0].test)
     interval = f"{percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}"
     tested = f"Accuracy {percent(scores['accuracy'])}% ({interval}% at 95%) on {plural(scores['photos'], 'photo')} it had not seen"
-    start = info['weights'].get('source') or 'nothing: trained from scratch'
-    lines = [f"# {info['config']['arch']}: {listing(classes)}", '',
+    start = record.weights.source or 'nothing: trained from scratch'
+    sides = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
+    lines = [f"# {record.config.arch}: {listing(classes)}", '',
         f'Tells {listing(classes)} in photos. Made by catdog from the run {run.folder.name}.', '',
         f"- Trained from {start}; the licence of those weights and of the training photos applies.",
-        f"- Photos by side and class: {listing([f'{side} {n:,}' for side, n in info['catalogue']['photos'].items()])}.",
+        f"- Photos by side and class: {sides}.",
         f"- {tested}, of the same source as those it learned from; other cameras and places may give less.",
         '', '## Files', '', *[f'- `{part.path.name}` {describe_exported(part)}' for part in exported],
-        '', f"Times were measured on {info['hardware'].get('cpu', 'one machine')}.", '',
+        '', f"Times were measured on {record.hardware.cpu or 'one machine'}.", '',
         '`python predict.py PHOTO...` needs numpy, Pillow and onnxruntime.', '']
     return '\n'.join(lines)
 
@@ -247,7 +248,7 @@ def write_candidate(
     exported:Exported
 )->Run:                          # In a folder beside the run's
     "A run folder of a format, for comparisons."
-    info, form = run.info, exported.form.removeprefix('onnx-')
+    record, form = run.record, exported.form.removeprefix('onnx-')
     folder = run.folder.with_name(f'{run.folder.name}-{form}')
     folder.mkdir(exist_ok=True)
     for file in model_files(exported.path): shutil.copy(file, folder/f'model{file.suffix}')
@@ -258,9 +259,9 @@ def write_candidate(
     candidate = Run(folder)
     kept = hash_files(folder, ['predictions.parquet', 'valid_predictions.parquet', 'model.onnx', 'model.xml', 'model.bin'])
     metrics = {**quality(exported.test), 'temperature': calibrated['temperature']}
-    config = {**info['config'], 'number_format': form}
+    config = {**record.config.to_dict(), 'number_format': form}
     own = dict(name=folder.name, variant_of=run.folder.name, config=config, metrics=metrics, calibration=calibrated, files=kept)
-    candidate.update(**{**info, **own, 'artefact': exported.cost, 'also': None, 'robustness': None, 'scaling': None})
+    candidate.update(**{**record.to_dict(), **own, 'artefact': exported.cost, 'also': None, 'robustness': None, 'scaling': None})
     return candidate
 
 # %% ../../nbs/44_evaluation.formats.ipynb #2bda2bb4
@@ -275,7 +276,7 @@ def export_run(
     "Write a run's network in several formats into a folder that stands alone."
     formats, folder = check_formats(list(formats)), Path(folder)
     if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: pip install '.[deploy]'")
-    if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.info.get('status', 'missing')!r})")
+    if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
     folder.mkdir(parents=True, exist_ok=True)
     exported = []
     for form in formats:

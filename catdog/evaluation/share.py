@@ -30,12 +30,12 @@ def class_table(
         rows.append([name, f'{photos:,}', percent(right/photos) if photos else '–', f'{percent(low)} to {percent(high)}'])
     return markdown_rows(['class', 'test photos', 'recognised %', '95% interval'], rows)
 
-def _origin(info):
+def _origin(record):
     "What is known of where weights and photos come from"
-    source, energy = info['weights'].get('source') or 'nothing: trained from scratch', info['timings'].get('train_wh')
-    photos = listing([f'{side} {n:,}' for side, n in info['catalogue']['photos'].items()])
-    lines = [f"- Trained from {source}, at {info['config']['image_size']} pixels.", f'- Photos by side and class: {photos}.']
-    if energy: lines.append(f'- Training took {energy:.0f} Wh on {info["hardware"].get("cpu") or "one machine"}.')
+    source, energy = record.weights.source or 'nothing: trained from scratch', record.timings.train_wh
+    photos = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
+    lines = [f'- Trained from {source}, at {record.config.image_size} pixels.', f'- Photos by side and class: {photos}.']
+    if energy: lines.append(f"- Training took {energy:.0f} Wh on {record.hardware.cpu or 'one machine'}.")
     return lines
 
 # %% ../../nbs/45_evaluation.share.ipynb #1150d036
@@ -56,15 +56,16 @@ def hub_card(
     repo:str                     # OWNER/NAME
 )->str:                          # Markdown with the Hub's head
     "A model card."
-    info, scores = run.info, quality(run.predictions)
+    record, scores = run.record, quality(run.predictions)
     interval = f"{percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}"
     tested = f"**{percent(scores['accuracy'])}%** ({interval}% at 95%) of {plural(scores['photos'], 'test photo')}"
     use = f"import timm\nmodel = timm.create_model('hf-hub:{repo}', pretrained=True).eval()"
-    own = '' if info['config']['arch'] != 'baseline' else 'The baseline is a network of catdog: `import catdog.models.baseline` first.\n\n'
-    parts = [f"# {info['config']['arch']}: {listing(info['catalogue']['classes'])}",
-        f"Recognises {listing(info['catalogue']['classes'])} in photos; the right class for {tested}, log loss {scores['log_loss']:.3f}.",
+    arch, classes = record.config.arch, listing(record.catalogue.classes)
+    own = '' if arch != 'baseline' else 'The baseline is a network of catdog: `import catdog.models.baseline` first.\n\n'
+    parts = [f'# {arch}: {classes}',
+        f"Recognises {classes} in photos; the right class for {tested}, log loss {scores['log_loss']:.3f}.",
         f'```python\n{use}\n```', own+'`model.onnx` carries its preprocessing and class names; `catdog predict model.onnx PHOTO` runs it.',
-        '## Each class', class_table(run.predictions), '## Where it comes from', '\n'.join(_origin(info)), '## Limits', _LIMITS]
+        '## Each class', class_table(run.predictions), '## Where it comes from', '\n'.join(_origin(record)), '## Limits', _LIMITS]
     return _CARD_HEAD+'\n'+'\n\n'.join(parts)+'\n'
 
 # %% ../../nbs/45_evaluation.share.ipynb #516af6de
@@ -95,7 +96,8 @@ def check_no_photos(
 def _timm_arguments(run, model):
     "What timm has to be told beside the name. ConfigError where it would build another network"
     import timm
-    arch, size, n_classes = run.info['config']['arch'], run.info['preprocessing']['size'], model.num_classes
+    record, n_classes = run.record, model.num_classes
+    arch, size = record.config.arch, record.preprocessing['size']
     plain = bare_model(arch, n_classes, size, fc_layers=True, model_args=model.made_with)
     if set(plain.state_dict()) != set(model.state_dict()):
         what = f'timm builds {arch} with other layers than this run has (fc_layers = false)'
@@ -113,7 +115,7 @@ def write_repo(
     model, classes, shape = load_model(run.folder/'model.safetensors')
     arguments, size = _timm_arguments(run, model), (3, shape.size, shape.size)
     data = dict(input_size=size, crop_pct=shape.crop_pct, interpolation=shape.interpolation, mean=shape.mean, std=shape.std)
-    model.pretrained_cfg = {**(model.pretrained_cfg or {}), 'architecture': run.info['config']['arch'], 'tag': 'catdog'}
+    model.pretrained_cfg = {**(model.pretrained_cfg or {}), 'architecture': run.record.config.arch, 'tag': 'catdog'}
     about = dict(label_names=list(classes), num_classes=len(classes))
     save_for_hf(model, str(folder), model_config=about, model_args=arguments or None, data_config=data, safe_serialization=True)
     if (run.folder/'model.onnx').is_file(): shutil.copy(run.folder/'model.onnx', folder)

@@ -35,8 +35,8 @@ def _into_log(folder):
 def _known_costs(like):
     "What an earlier run of the same network measured, as `evaluate_run` takes it; None where there is none"
     if like is None or not like.finished: return None
-    info = like.info
-    return {**info['cost'], 'onnx': info.get('artefact') or {}}
+    record = like.record
+    return {**record.cost.to_dict(), 'onnx': record.artefact.to_dict() if record.artefact else {}}
 
 # %% ../../nbs/66_finding.trainings.ipynb #b01ded7e
 def train_run(
@@ -56,7 +56,7 @@ def train_run(
             training = prepare(config, catalogue, progress=False)
             with training.learner.no_bar(), training.learner.no_logging(): fit(training)
             evaluate_run(training, known=_known_costs(like))
-            run.update(timings={**run.info['timings'], 'all_seconds': round(time.monotonic()-start, 2)})
+            run.update(timings={**run.record.timings.to_dict(), 'all_seconds': round(time.monotonic()-start, 2)})
     finally: release_run(run)
     return run
 
@@ -72,5 +72,5 @@ def run_seconds(
     run:Run                  # Finished
 )->float:
     "How long a run took from its first photo to its test; as if nothing had been cached."
-    timings = run.info['timings']
-    return float(timings.get('all_seconds') or timings['train_seconds'])+float(timings.get('head_saved') or 0)
+    timings = run.record.timings
+    return float(timings.all_seconds or timings.train_seconds)+float(timings.head_saved or 0)

@@ -21,7 +21,7 @@ from timm.models._manipulate import group_parameters
 from torch import nn
 
 from ..errors import ConfigError
-from ..files import hash_file, write_atomically
+from ..files import hash_file, user_path, write_atomically
 from ..photos.preprocessing import RESAMPLING, Preprocessing
 from .baseline import baseline
 from .weights import PACKAGED, Weights, classifier_name, find_weights, hub_reachable, list_weights, load_backbone
@@ -187,7 +187,7 @@ def _pretrained(arch, make, weights, looked=''):
 # %% ../../nbs/22_models.backbone.ipynb #c77822ad
 def _weights_model(arch, make, weights):
     "A model, as `make` makes it, and the record of its weights"
-    path = Path(weights).expanduser()
+    path = user_path(weights)
     if arch == 'baseline' and weights == 'imagenet':
         raise ConfigError("weights = 'imagenet' do not exist for the baseline: it is trained from scratch (weights = 'none')")
     if weights == 'none': return _from_scratch(make)

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from ..files import cache_folder, public_address, write_atomically
+from ..files import cache_folder, public_address, user_path, write_atomically
 from ..machine import end_with
 from ..training.config import RunConfig
 from ..training.run import Run, find_run
@@ -136,7 +136,7 @@ class Plan:
 def _home(runs):
     "Where the runs are made: the folder itself, or for a bucket a place in the cache"
     if is_bucket(runs): return cache_folder()/'sweeps'/re.sub(r'[^\w.-]+', '-', runs)
-    return Path(runs).expanduser().resolve()
+    return user_path(runs).resolve()
 
 def make_plan(
     runs:str,                # As `RunConfig.runs`, or the address of a bucket
@@ -490,19 +490,19 @@ def _train(config, plan, folder, gpu):
 # %% ../../nbs/50_sweeps.job.ipynb #c81c8bbc
 def _mark_interrupted(folder):
     "A run that was stopped before it could say so itself"
-    try: run, status = Run(folder), Run(folder).info.get('status')
+    try: run, status = Run(folder), Run(folder).record.status
     except ValueError: return
     if status and status not in ('finished', 'failed'): run.update(status='interrupted')
 
 def _note(folder, gpu):
     "What must be kept in mind of a finished run"
-    device = (Run(folder).info.get('resolved') or {}).get('device')
+    device = Run(folder).record.resolved.device
     return 'trained on the processor, though there was a GPU for it' if gpu is not None and device == 'cpu' else ''
 
 # %% ../../nbs/50_sweeps.job.ipynb #a1be7363
 def _close(plan, folder, gpu):
     "Write down what a finished run reached, and send it to the bucket"
-    write_state(plan, folder.name, accuracy=Run(folder).info['metrics'].get('accuracy'), note=_note(folder, gpu))
+    write_state(plan, folder.name, accuracy=Run(folder).record.metrics.accuracy, note=_note(folder, gpu))
     if not plan.bucket: return
     upload_run(folder, plan.bucket)
     drop_unfinished(folder.name, plan.bucket)

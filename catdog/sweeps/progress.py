@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..words import duration
 from ..training.config import RunConfig
-from ..training.run import Run, run_name
+from ..training.run import Run, RunRecord, run_name
 from .job import STATES, Plan, read_states
 
 # %% ../../nbs/51_sweeps.progress.ipynb #ed5b346e
@@ -42,18 +42,17 @@ def _history(folder):
     except (IndexError, KeyError, TypeError, ValueError): return 0, None
 
 def _record(folder):
-    try: return Run(folder).info
-    except (OSError, ValueError): return {}
-
-def _epochs(record): return (record.get('resolved') or {}).get('epochs') or 0
+    "What is known of a run; nothing where it cannot be read"
+    try: return Run(folder).record
+    except (OSError, ValueError): return RunRecord()
 
 # %% ../../nbs/51_sweeps.progress.ipynb #d245daf5
 def _left(record, started, epoch):
     "Seconds a run still takes, by its epochs so far; loading and packing before them do not count"
-    epochs = _epochs(record)
+    epochs = record.resolved.epochs
     if not epochs or not epoch: return None
-    try: began = max(started, datetime.fromisoformat(record['started']).timestamp())
-    except (KeyError, TypeError, ValueError): began = started
+    try: began = max(started, datetime.fromisoformat(record.started).timestamp())
+    except (TypeError, ValueError): began = started
     return max(0., (time.time()-began)*(epochs/epoch-1))
 
 def _look_at(config, state, folder):
@@ -63,9 +62,9 @@ def _look_at(config, state, folder):
     if 'started' in state: seen.seconds = state.get('ended', time.time())-state['started']
     if seen.state not in ('running', 'finished') or not folder.exists(): return seen
     record = _record(folder)
-    seen.epochs, (seen.epoch, seen.accuracy) = _epochs(record), _history(folder)
+    seen.epochs, (seen.epoch, seen.accuracy) = record.resolved.epochs or 0, _history(folder)
     if seen.state == 'running': seen.left = _left(record, state['started'], seen.epoch)
-    if seen.state == 'finished': seen.accuracy = (record.get('metrics') or {}).get('accuracy', seen.accuracy)
+    if seen.state == 'finished' and record.metrics.accuracy is not None: seen.accuracy = record.metrics.accuracy
     return seen
 
 def look(

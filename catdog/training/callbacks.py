@@ -196,7 +196,7 @@ class KeepBest(Callback):
         epochs:bool=True         # Whether the weights of each epoch are a candidate, or only what `consider` is given
     ):
         self.history, self.epochs = history, epochs
-        self.start, self.best, self.loss, self.epoch_of_best = None, None, math.inf, None
+        self.start, self.best, self.lowest, self.epoch_of_best = None, None, math.inf, None
 
     def consider(self,
         model:nn.Module,
@@ -204,7 +204,7 @@ class KeepBest(Callback):
         epoch:int                # 0 is before the first
     ):
         "Keep a copy of the weights if they are the best so far."
-        if loss < self.loss: self.best, self.loss, self.epoch_of_best = _copy(model), loss, epoch
+        if loss < self.lowest: self.best, self.lowest, self.epoch_of_best = _copy(model), loss, epoch
 
     def begin(self,
         model:nn.Module          # With the weights that a fine-tuning starts from
@@ -223,13 +223,13 @@ class KeepBest(Callback):
 
     def memory(self):
         start, best = ({f'{name}.{k}': v for k, v in (getattr(self, name) or {}).items()} for name in ('start', 'best'))
-        return {**start, **best}, dict(loss=self.loss, epoch=self.epoch_of_best)
+        return {**start, **best}, dict(loss=self.lowest, epoch=self.epoch_of_best)
 
     def recall(self, tensors, about):
         for name in ('start', 'best'):
             part = {k.removeprefix(f'{name}.'): v for k, v in tensors.items() if k.startswith(f'{name}.')}
             setattr(self, name, part or None)
-        self.loss, self.epoch_of_best = about['loss'], about['epoch']
+        self.lowest, self.epoch_of_best = about['loss'], about['epoch']
 
 # %% ../../nbs/28_training.callbacks.ipynb #95b9663c
 def average_with(

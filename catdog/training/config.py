@@ -15,8 +15,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ..errors import ConfigError
-from ..files import public_address
+from ..errors import ConfigError, shortened
+from ..files import public_address, user_path
 
 # %% ../../nbs/24_training.config.ipynb #e2905ee3
 RECIPE_VERSION = 3
@@ -335,7 +335,7 @@ def check_weights(
     choices = ('auto', 'imagenet', 'none')
     if weights in choices or re.fullmatch('hf[-_]hub:[^/ ]+/[^/ ]+', weights): return weights
     from catdog.models.weights import has_weights_suffix, list_weights
-    path = Path(os.path.expanduser(weights))
+    path = user_path(weights)
     if path.is_dir():
         if list_weights(path): return weights
         raise ValueError('is a folder without weights: it needs ARCH.safetensors for each arch, or ARCH/model.safetensors as timm has')
@@ -367,8 +367,7 @@ def check_against_timm(
 # %% ../../nbs/24_training.config.ipynb #ededb6dc
 def _short(value):
     "A value as it is shown in a message"
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:60]}...{text[-15:]}'
+    return shortened(repr(value))
 
 def _explain(error):
     "One error of pydantic's as a line that names the field, the value and what would do"

@@ -82,7 +82,7 @@ def _interrupted(run, photos_id):
     "What an unfinished run of the same photos resolved, or {}"
     record = run.record
     if record.status in ('', 'finished', 'diverged'): return {}
-    if record.catalogue.id == photos_id: return record.resolved
+    if record.catalogue.id == photos_id: return record.resolved.to_dict()
     warnings.warn(f'the photos of {run.folder} are split otherwise than when it was broken off: it starts again')
     return {}
 
@@ -253,7 +253,7 @@ def _describe(training, weights, photos, seconds, goes_on):
     started, timings = (record.started, record.timings.model_dump(exclude_unset=True)) if goes_on else (None, {})
     photos = {**photos, 'source': photos_id(config.data, config.group)}
     settings = {**config.model_dump(mode='json'), 'data': public_address(config.data)}
-    if trained: settings['processes'] = (record.config or settings).get('processes', config.processes)   # by which it was trained
+    if trained and 'processes' in record.config.model_fields_set: settings['processes'] = record.config.processes   # that trained it
     made_from = dict(config=settings, resolved=training.resolved,
         weights=weights.to_dict(), preprocessing=training.shape.to_dict(), catalogue=photos)
     made_on = dict(hardware=describe_hardware(training.dls.device), versions=describe_versions())
@@ -521,7 +521,7 @@ def _train(training, history, progress, timings):
     if checkpoint.open(): progress.say(f'{config.arch}  goes on from its checkpoint', final=True)
     elif training.recipe.solve_head:
         with stage(f'solving the head of {config.arch}'): timings.update(_fit_head(training, history, keep))
-        solved = f"accuracy {history.rows[-1]['accuracy']:.4f}  {duration(timings['head_seconds'])}"
+        solved = f"accuracy {percent(history.rows[-1]['accuracy'])}%  {duration(timings['head_seconds'])}"
         progress.say(f'{config.arch}  head solved on frozen features: {solved}', final=True)
         if left_out := _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature']):
             timings['tuning'] = left_out
@@ -602,8 +602,8 @@ def fit(
 def _worker_config(run):
     "The settings of a prepared run, on this process's own device. ConfigError where there is none"
     record = run.record
-    if not record.config: raise ConfigError(f'{run.folder} holds no prepared run')
-    config = make_config(**record.config)
+    if not record.config.to_dict(): raise ConfigError(f'{run.folder} holds no prepared run')
+    config = make_config(**record.config.to_dict())
     kind = config.device if config.device != 'auto' else pick_device('auto').type
     own = worker_device(kind, processes_here(world_size()), int(os.environ.get('LOCAL_RANK', 0))) if ':' not in kind else kind
     return config.model_copy(update=dict(device=own, data=whole_address(config.data), rerun=False, processes=world_size()))

@@ -40,7 +40,7 @@ def tracked_settings(
     "What W&B is told of a run before it starts."
     about = dict(weights_used=record.weights.used, photos=record.catalogue.photos)
     about.update(hardware=record.hardware.model_dump(), versions=record.versions)
-    return {**record.config, **record.resolved, **about}
+    return {**record.config.to_dict(), **record.resolved.to_dict(), **about}
 
 def _open_tracking(run):
     "Begin or go on with the W&B run of a run folder"
@@ -48,7 +48,7 @@ def _open_tracking(run):
     record = run.record
     identity = hashlib.sha256(f'{run.folder.resolve()} {record.started}'.encode()).hexdigest()[:16]
     settings = wandb.Settings(silent=True, console='off', init_timeout=60, finish_timeout=120, finish_timeout_raises=False)
-    project, mode = os.environ.get('WANDB_PROJECT') or 'catdog', tracking_mode(record.config['wandb'])
+    project, mode = os.environ.get('WANDB_PROJECT') or 'catdog', tracking_mode(record.config.wandb)
     place = dict(project=project, name=run.folder.name, id=identity, dir=run.folder)
     return wandb.init(**place, mode=mode, resume='allow', reinit='finish_previous', settings=settings, config=tracked_settings(record))
 
@@ -91,7 +91,7 @@ def start_tracking(
     run:Run                      # Prepared: its settings and what it runs on are sent
 )->list[Callback]:               # Callbacks for the learner; empty where tracking is off
     "Begin a W&B run through fastai's callback."
-    if run.record.config['wandb'] == 'disabled' or rank(): return []
+    if run.record.config.wandb == 'disabled' or rank(): return []
     try:
         callback = _tracking_callback()
         _open_tracking(run)
@@ -108,14 +108,14 @@ def finish_tracking(
 ):
     "End the W&B run, if there is one, with the final metrics, the predictions and the model as an artifact."
     record = run.record
-    if record.config.get('wandb', 'disabled') == 'disabled': return
+    if record.config.wandb == 'disabled': return
     try:
         import wandb
         tracked = wandb.run or _open_tracking(run)
         for part in (record.metrics, record.cost, record.timings): tracked.summary.update(part.model_dump(exclude_unset=True))
         tested = (run.folder/'predictions.parquet').exists()
         if tested: tracked.log({'predictions': wandb.Table(dataframe=run.predictions.head(_MOST_ROWS))})
-        about = dict(arch=record.config['arch'], classes=record.catalogue.classes, preprocessing=record.preprocessing)
+        about = dict(arch=record.config.arch, classes=record.catalogue.classes, preprocessing=record.preprocessing)
         scores = {**record.metrics.model_dump(exclude_unset=True), **record.cost.model_dump(exclude_unset=True)}
         artifact = wandb.Artifact(run.folder.name, 'model', metadata={**about, 'metrics': scores})
         for name in ('model.safetensors', 'model.onnx'):
