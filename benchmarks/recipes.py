@@ -26,7 +26,8 @@ RECORD = ROOT/'benchmarks'/'records'/'recipes.jsonl'
 SETS = ['trashnet-690', 'caltech101-1680', 'catdog-2k', 'digits', 'sample']
 NETWORKS = ['tf_efficientnet_lite0', 'tf_efficientnet_lite2', 'tf_mobilenetv3_small_100', 'resnet50']
 QUICK = dict(sets=['trashnet-690', 'digits'], networks=['tf_efficientnet_lite0'], size=64, folds=3)
-NORMALISED = dict(tf_mobilenetv3_small_100=(.5, .5), tf_mobilenetv3_large_minimal_100=(.5, .5), resnet50=(0, 1))   # mean and deviation that the weights in ../shared expect
+# Mean and deviation that the weights in ../shared expect
+NORMALISED = dict(tf_mobilenetv3_small_100=(.5, .5), tf_mobilenetv3_large_minimal_100=(.5, .5), resnet50=(0, 1))
 SHARES = (.25, .5, .75)      # of the tuned weights, in averages with those that the tuning started from
 LARGER = 1.25                # of the side of pictures: at what size a tuned network is tried as well
 
@@ -171,11 +172,13 @@ def catdog(job, averages=False, **settings):
     training.learner.add_cb(watch)
     with training.learner.no_bar(), training.learner.no_logging(): run = finetune.fit(training)
     timings, history = run.info['timings'], [row._asdict() for row in run.history.itertuples(index=False)]
-    head = HEADS.setdefault((job.name, job.arch, job.size, job.seed, job.folds), timings.get('head_seconds', 0)+timings.get('head_saved', 0))
+    split = job.name, job.arch, job.size, job.seed, job.folds
+    head = HEADS.setdefault(split, timings.get('head_seconds', 0)+timings.get('head_saved', 0))
     epochs = sum(row['phase'] == 'train' for row in history)
     seconds = head+timings.get('fit_seconds', 0)-getattr(watch, 'spent', 0)
     more = dict(curve=getattr(watch, 'curve', []), others=getattr(watch, 'others', {}), history=history, resolved=training.resolved,
-        head={name: timings.get(name) for name in ('head_right', 'head_temperature', 'head_c')}, kept=timings.get('best_epoch'))
+        head={name: timings.get(name) for name in ('head_right', 'head_temperature', 'head_c')}, kept=timings.get('best_epoch'),
+        judged=timings.get('judged'))
     return dict(**both(training.model, training.dls), seconds=seconds, epochs=epochs, **more)
 
 
@@ -369,8 +372,10 @@ def table(trials):
     for (name, arch, size, folds, way), some in rows.groupby(['set', 'network', 'size', 'folds', 'way'], sort=False):
         some = some.set_index(split)
         loss, splits = (some.log_loss-heads.log_loss).dropna(), f'{len(some)} of {folds} folds' if folds else f'{len(some)} seeds'
-        means = f'{100*some.accuracy.mean():.1f}', paired(some, heads), paired(ours, some), f'{some.log_loss.mean():.3f}', f'{loss.mean():+.3f}'
-        yield (f'{name}  {arch}  {size} px  {way}', splits, *means, f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}')
+        accuracy = f'{100*some.accuracy.mean():.1f}', paired(some, heads), paired(ours, some)
+        losses = f'{some.log_loss.mean():.3f}', f'{loss.mean():+.3f}'
+        costs = f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}'
+        yield f'{name}  {arch}  {size} px  {way}', splits, *accuracy, *losses, *costs
 
 
 def make_jobs(args, folder):

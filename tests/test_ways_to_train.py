@@ -1,4 +1,4 @@
-"""Settings of how a network is built, varied and taught: each does what it says, is part of what a run is, and changes nothing where it is left alone."""
+"""Settings of how a network is built, varied and taught do what they say, are part of the run, and change nothing where left alone."""
 import numpy as np
 import pytest
 from conftest import TINY, catdog
@@ -31,12 +31,14 @@ def test_a_setting_is_in_the_name_only_where_it_is_used(name, value):
 
 
 def test_model_args_in_any_order_are_one_run():
-    names = {run_name(make_config(arch='test_resnet', model_args=text)) for text in ('drop_rate=0.1,act_layer=gelu', 'act_layer=gelu, drop_rate=.1')}
+    texts = 'drop_rate=0.1,act_layer=gelu', 'act_layer=gelu, drop_rate=.1'
+    names = {run_name(make_config(arch='test_resnet', model_args=text)) for text in texts}
     assert len(names) == 1
 
 
-REFUSED = {'drop_pth_rate=0.1': 'drop_path_rate', 'drop_path_rate': 'NAME=VALUE', 'drop_path_rate=1.5': 'no rate', 'num_classes=3': 'no argument',
-    'act_layer=geluu': 'cannot be used', 'drop_rate=nan': 'no finite number', 'pretrained=true': 'no argument', 'drop_rate=0.1,drop_rate=0.2': 'twice'}
+REFUSED = {'drop_pth_rate=0.1': 'drop_path_rate', 'drop_path_rate': 'NAME=VALUE', 'drop_path_rate=1.5': 'no rate',
+    'num_classes=3': 'no argument', 'pretrained=true': 'no argument', 'act_layer=geluu': 'cannot be used',
+    'drop_rate=nan': 'no finite number', 'drop_rate=0.1,drop_rate=0.2': 'twice'}
 
 
 @pytest.mark.parametrize('text, said', REFUSED.items())

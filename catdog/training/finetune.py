@@ -444,7 +444,7 @@ def _brings_something(training, keep, timings):
     model.load_state_dict(now)
     apart, error = loss_apart(before, tuned)
     timings['judged'] = dict(loss_before=round(float(before.mean()), 4), loss_apart=round(apart, 4), standard_error=round(error, 4))
-    return worth_going_on(apart, error)
+    return worth_going_on(float(before.mean()), apart, error)
 
 def _judge(training, keep, timings):
     "The callback that ends a tuning that brings nothing, as a list; none where its length was asked for"
