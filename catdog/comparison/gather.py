@@ -18,7 +18,6 @@ import pandas as pd
 from ..errors import ConfigError
 from ..files import changed_files
 from ..words import listing, plural
-from ..training.config import RunConfig
 from ..training.run import CalibrationRecord, CostRecord, Run
 from ..evaluation.metrics import quality, take_apart
 from .statistics import Tested
