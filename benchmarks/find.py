@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from catdog.comparison.statistics import difference_bound
+from catdog.comparison.statistics import difference_bound, mcnemar_p_value
+from catdog.finding.disagree import judge_labels, random_order
 from catdog.finding.race import Evidence, pair_table, run_race, spent_seconds, whole_grid
 from honesty import SHARES
 
 FOLDS = 5
+SEED = 20_261             # Of races on which no rule was tuned
 LIFTS = dict(usual=(.5, .35), little=(.9, .2), much=(.2, .35), uneven=(.5, .8))     # tuned errors over the head's: middle, spread (log)
 
 
@@ -34,7 +36,8 @@ class Cell:
     worst:float = .96
     delta:float = .01
 
-    def rng(self, run): return np.random.default_rng((run, self.photos, self.networks, *map(ord, self.place+self.order+self.lift)))
+    def rng(self, run):
+        return np.random.default_rng((SEED, run, self.photos, self.networks, *map(ord, self.place+self.order+self.lift)))
 
 
 def place_networks(cell, rng):
@@ -114,6 +117,61 @@ def grid():
     return [*cells, *other, *edges, Cell(2500, 7, 'spread', shift=.2), Cell(2500, 7, 'beyond', shift=.2)]
 
 
+CLASSES = np.array(['cat', 'dog'])
+
+
+@dataclass(frozen=True)
+class Pool:
+    "Photos without labels, and what is asked of them"
+    accuracies:tuple         # True ones, the network that is cheapest to use first
+    photos:int = 10_000
+    delta:float = .01        # 0 asks which is better
+    tested:int = 500         # Labelled photos that would be had otherwise
+
+    @property
+    def share(self): return .05 if self.delta else .025      # which is better is asked on both sides
+
+
+def draw_answers(pool, photos, rng):
+    "What each network takes each photo for, and what it is"
+    shape = (photos, len(pool.accuracies))
+    own = (SHARES['network']+SHARES['seed'])**.5
+    right = norm.ppf(pool.accuracies)+rng.normal(0, SHARES['photo']**.5, (photos, 1))+rng.normal(0, own, shape) > 0
+    true = rng.integers(0, 2, photos)
+    return CLASSES[np.where(right, true[:, None], 1-true[:, None])], CLASSES[true], right
+
+
+def ask_labels(pool, run, order):
+    "One pool, labelled batch by batch until it is known which network to take; beside it, labelled photos tested as usual"
+    rng = np.random.default_rng((run, pool.photos, *(int(1e4*accuracy) for accuracy in pool.accuracies)))
+    guesses, true, _ = draw_answers(pool, pool.photos, rng)
+    guesses, truth = pd.DataFrame(guesses, order, [f'net{i}' for i in range(len(pool.accuracies))]), pd.Series(true, order)
+    labels = pd.Series(dtype=object)
+    while (standing := judge_labels(guesses, labels, pool.delta, pool.share)).ask: labels = pd.concat([labels, truth[list(standing.ask)]])
+    good = np.array(pool.accuracies) >= max(pool.accuracies)-pool.delta-1e-12
+    *_, tested = draw_answers(pool, pool.tested, rng)
+    wins, losses = (int((tested[:, a] & ~tested[:, b]).sum()) for a, b in ((0, -1), (-1, 0)))
+    shown = standing.answer is not None
+    return dict(decided=standing.decided, wrong=standing.decided and standing.answer != f'net{good.argmax()}',
+        shown=shown, shown_wrong=shown and not good[int(standing.answer.removeprefix('net'))],
+        labels=standing.used, differ=standing.differ, by_labelled=bool(mcnemar_p_value(wins, losses) < .05))
+
+
+def measure_pool(pool, times):
+    "Means over many pools"
+    order = random_order(f'{i:064x}' for i in range(pool.photos))
+    found = pd.DataFrame([ask_labels(pool, run, order) for run in range(times)]).astype(float)
+    return {**asdict(pool), 'times': times, **found.mean().to_dict(), 'labels_most': float(found.labels.max())}
+
+
+def pools():
+    "What is asked of pools: which of two is better; then the cheapest within a point, where it is just not, just so, or plainly"
+    better = [Pool((.97, .98), delta=0.), Pool((.985, .99), delta=0.)]
+    edges = [Pool((.9795, .99)), Pool((.98, .99)), Pool((.9795, .99), 1000), Pool((.99, .99)), Pool((.97, .99))]
+    several = [Pool((.9795, .99, .99, .99, .99), 5000), Pool((.96, .975, .985, .99, .992), 5000), Pool((.9895, .99, .9905), 5000)]
+    return [*better, *edges, *several]
+
+
 MANY = """resnet18 resnet26 resnet50 resnext50_32x4d seresnet50 regnety_002 regnetx_002 mobilenetv2_050 mobilenetv3_small_050
 mobilenetv4_conv_small efficientnet_b0 tf_efficientnet_lite0 mnasnet_small ghostnet_100 lcnet_050 convnext_atto convnextv2_atto
 edgenext_xx_small mobilevit_xxs vit_tiny_patch16_224 deit_tiny_patch16_224 levit_128s fastvit_t8 repvit_m0_9 starnet_s1
@@ -145,11 +203,25 @@ def measure_many(photos, size=128):
     return dict(names=len(MANY), through=len(race.field.costs), left_out=race.field.left_out, seconds=time.perf_counter()-start)
 
 
+def measure_kept(work, cell, times, keep):
+    "A cell, unless it was finished before: each finished one is a line of a file"
+    asked = {**asdict(cell), 'times': times}
+    lines = keep.read_text().splitlines() if keep and keep.exists() else []
+    for row in map(json.loads, lines):
+        if all(row.get(name) == (list(value) if isinstance(value, tuple) else value) for name, value in asked.items()): return row
+    found = work(cell, times)
+    if keep:
+        with open(keep, 'a') as file: file.write(json.dumps(found)+'\n')
+    return found
+
+
 def main():
     from measure import machine
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--json', type=Path, metavar='FILE', help='write a machine-readable record')
     parser.add_argument('--times', type=int, default=200, help='races a cell')
+    parser.add_argument('--keep', type=Path, metavar='FILE', help='finished cells, a line each: the same command goes on after them')
+    parser.add_argument('--unlabelled', action='store_true', help='photos without labels instead: what is decided by how many labels')
     parser.add_argument('--photos', help='photos to race over instead: every candidate on every fold, then find, both timed')
     parser.add_argument('--weights', default='auto', help='pretrained weights, as for catdog train')
     lite = [f'tf_efficientnet_lite{i}' for i in range(3)]
@@ -165,9 +237,10 @@ def main():
         print(json.dumps(real, indent=1))
         if args.json: args.json.write_text(json.dumps(real, indent=1)+'\n')
         return
+    cells, work = (pools(), measure_pool) if args.unlabelled else (grid(), measure)
     start, rows = time.perf_counter(), []
-    for cell in grid():
-        rows.append(measure(cell, args.times))
+    for cell in cells:
+        rows.append(measure_kept(work, cell, args.times, args.keep))
         print(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in rows[-1].items()}), flush=True)
     record = dict(machine=machine(), times=args.times, seconds=time.perf_counter()-start, cells=rows)
     if args.json: args.json.write_text(json.dumps(record, indent=1)+'\n')

@@ -1,4 +1,7 @@
-"""Images a second that reach the network: catdog beside fastai, timm and torchvision, the same files cropped and mirrored."""
+"""Images a second that reach the network: catdog beside fastai, timm, torchvision, DALI and FFCV, the same photos cropped and mirrored.
+
+FFCV reads packed pixels as catdog does, and gets those that catdog packed; the others decode JPEGs in every epoch. FFCV and DALI take
+part where they are installed (rivals.py says how)."""
 import shutil
 import tempfile
 import threading
@@ -11,16 +14,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from measure import PHOTOS, arguments, find_photos, ratios, report, show, summary, take_turns
+from measure import PHOTOS, arguments, find_photos, ratios, report, show, spent_seconds, summary, take_turns
+from rivals import dali_loader, ffcv_loader, is_here, write_beton
 
-SCALE, BATCH, WORKERS = (.35, 1), 32, 2
+SCALE, BATCH, WORKERS, COLOUR = (.35, 1), 32, 2, .2
+PACKED = ('FFCV raw', 'FFCV JPEG')     # those that read photos which were packed before
 
 
-def one_pass(loader):
-    "Images a second of a pass over a loader"
-    start, n = time.perf_counter(), 0
+def one_pass(loader, work=None):
+    "Images a second of a pass over a loader; processor microseconds a photo are added to `work`"
+    start, n, before = time.perf_counter(), 0, spent_seconds()[1]
     for batch in loader: n += len(batch[0])
-    return n/(time.perf_counter()-start)
+    rate = n/(time.perf_counter()-start)
+    if work is not None: work.append(1e6*(spent_seconds()[1]-before)/n)
+    return rate
 
 
 def fastai_loader(files, size, presize):
@@ -105,28 +112,82 @@ def fresh(make):
     return n/(time.perf_counter()-start)
 
 
-def measure(folder, photos, size, repeats, cache):
-    "Figures of one size, in steady state and of the first pass"
-    files = [Path(p) for p in photos.path]
+def decoding_loaders(folder, files, size):
+    "Makers of the loaders that decode JPEGs in every epoch"
     makers = {
         'fastai presize': lambda: fastai_loader(files[::4], size, True),
         'fastai RandomResizedCrop': lambda: fastai_loader(files, size, False),
         'timm create_loader': lambda: timm_loader(folder, size),
         'torchvision ImageFolder': lambda: torchvision_loader(folder, size, False),
         'torchvision on tensors': lambda: torchvision_loader(folder, size, True),
-        'torchvision on tensors with colour': lambda: torchvision_loader(folder, size, True, .2)}
+        'torchvision on tensors with colour': lambda: torchvision_loader(folder, size, True, COLOUR)}
+    if is_here('nvidia.dali'):
+        makers['DALI on the CPU'] = lambda: dali_loader(folder, size, SCALE, BATCH, WORKERS)
+        makers['DALI on the CPU with colour'] = lambda: dali_loader(folder, size, SCALE, BATCH, WORKERS, COLOUR)
+    return makers
+
+
+def packed_rivals(pack, size, cache):
+    "FFCV's loaders on the pixels that catdog packed, and the bytes of its files"
+    if not is_here('ffcv'): return {}, {}
+    files = {'FFCV raw': cache/f'{size}.raw', 'FFCV JPEG': cache/f'{size}.jpg'}
+    disk = {name: write_beton(pack, file, 'raw' if name == 'FFCV raw' else 'jpg') for name, file in files.items()}
+    def loader(name, *colour): return ffcv_loader(files[name], size, SCALE, BATCH, WORKERS, *colour)
+    loaders = {name: loader(name) for name in files}
+    loaders['FFCV raw with its colour'] = loader('FFCV raw', COLOUR, True)
+    loaders["FFCV raw with torchvision's colour"] = loader('FFCV raw', COLOUR)
+    return loaders, disk
+
+
+def measure(folder, photos, size, repeats, cache):
+    "Figures of one size: in steady state, of the first pass, processor time a photo, and bytes on the disk"
+    files = [Path(p) for p in photos.path]
+    makers = decoding_loaders(folder, files, size)
     passes = {name: partial(fresh, make) for name, make in makers.items()}
     first = take_turns({**passes, 'catdog': lambda: first_pass(photos, size)}, 1)
     loaders = {name: make() for name, make in makers.items()}
-    loaders.update({'catdog': packed_loader(photos, size, cache), 'catdog with colour': packed_loader(photos, size, cache, .2)})
+    loaders.update({'catdog': packed_loader(photos, size, cache), 'catdog with colour': packed_loader(photos, size, cache, COLOUR)})
     pack = loaders['catdog'].dataset.photos
-    for name, loader in loaders.items(): one_pass(loader)   # workers started, files and packs in memory
-    contenders = {name: partial(one_pass, loader) for name, loader in loaders.items()}
+    rivals, disk = packed_rivals(pack, size, cache)
+    loaders.update(rivals)
+    disk.update({'catdog': pack.pixels.nbytes, 'the JPEGs themselves': sum(f.stat().st_size for f in files)})
+    for loader in loaders.values(): one_pass(loader)   # workers started, files and packs in memory
+    work = {name: [] for name in loaders}
+    contenders = {name: partial(one_pass, loader, work[name]) for name, loader in loaders.items()}
     contenders['bare loop on packed pixels'] = partial(bare_loop, pack, size)
     contenders['bare loop, normalised'] = partial(bare_loop, pack, size, normal=True)
     steady = take_turns(contenders, repeats)
     more = take_turns({'catdog': lambda: first_pass(photos, size), **{name: passes[name] for name in list(passes)[1:]}}, repeats-1)
-    return steady, {name: [*first[name], *more.get(name, [])] for name in first}
+    return steady, {name: [*first[name], *more.get(name, [])] for name in first}, work, disk
+
+
+def targets_of(size, steady, first):
+    "What is wanted of the ratios at one size; over the strongest of each kind, and the smallest ratio first"
+    def over(name, other, figures=steady): return summary(ratios(figures, name, other))['median']
+    def best(names, figures=steady): return max(names, key=lambda name: summary(figures[name])['median'])
+    plain = [name for name in first if name != 'catdog' and 'colour' not in name]
+    coloured = [name for name in steady if 'colour' in name and name != 'catdog with colour']
+    decoding = [name for name in coloured if not name.startswith('FFCV')]
+    found = [(f'{size} px, over {name}', over('catdog', name), 1.2 if name == 'FFCV raw' else 2, True) for name in PACKED if name in steady]
+    found += [(f'{size} px, with colour over {name}', over('catdog with colour', name), 2, True) for name in coloured if name not in decoding]
+    return found+[
+        (f'{size} px, over {best(plain)}', over('catdog', best(plain)), 4, True),
+        (f'{size} px, with colour over {best(decoding)}', over('catdog with colour', best(decoding)), 4, True),
+        (f'{size} px, first pass with packing over {best(plain, first)}', over('catdog', best(plain, first), first), 1, True),
+        (f'{size} px, of the bare loop', over('catdog', 'bare loop on packed pixels'), .75, True),
+        (f'{size} px, of the bare loop that normalises too', over('catdog', 'bare loop, normalised'), .75, True)]
+
+
+def rows_of(size, steady, first, work, disk):
+    "The table's rows of one size"
+    rows = []
+    for name, values in steady.items():
+        mine = 'catdog with colour' if 'colour' in name else 'catdog'
+        ratio = summary(ratios(steady, mine, name))['median']
+        said = [show(values), show(first[name]) if name in first else '', show(work[name]) if name in work else '']
+        megabytes = f'{disk[name]/1e6:,.0f}' if name in disk else ''
+        rows.append((f'{size} px  {name}', *said, megabytes, f'{ratio:.2f}'))
+    return [*rows, (f'{size} px  the JPEGs themselves', '', '', '', f"{disk['the JPEGs themselves']/1e6:,.0f}", '')]
 
 
 def main():
@@ -139,26 +200,16 @@ def main():
     names = [f'{f.name}{f.stat().st_size}' for f in files]
     photos = pd.DataFrame(dict(path=[str(f) for f in files], sha256=names, width=500, height=400))
     cache, rows, targets, figures = Path(tempfile.mkdtemp(prefix='catdog-')), [], [], {}
-    named = ['fastai presize', 'fastai RandomResizedCrop', 'timm create_loader', 'torchvision ImageFolder', 'torchvision on tensors']
     try:
         for size in args.sizes:
-            steady, first = measure(str(folder), photos, size, args.repeats, cache)
-            best = lambda group: max(named, key=lambda name: summary(group[name])['median'])
-            for name, values in steady.items():
-                ratio = summary(ratios(steady, name, best(steady)))['median']
-                rows.append((f'{size} px  {name}', show(values), show(first[name]) if name in first else '', f'{ratio:.2f}'))
-            def over(name, other, figures=steady): return summary(ratios(figures, name, other))['median']
-            colour = 'torchvision on tensors with colour'
-            targets += [
-                (f'{size} px, steady state over {best(steady)}', over('catdog', best(steady)), 4, True),
-                (f'{size} px, with colour over {colour}', over('catdog with colour', colour), 4, True),
-                (f'{size} px, first pass with packing over {best(first)}', over('catdog', best(first), first), 1, True),
-                (f'{size} px, of the bare loop', over('catdog', 'bare loop on packed pixels'), .75, True),
-                (f'{size} px, of the bare loop that normalises too', over('catdog', 'bare loop, normalised'), .75, True)]
-            figures[size] = dict(steady={k: summary(v) for k, v in steady.items()}, first={k: summary(v) for k, v in first.items()})
+            steady, first, work, disk = measure(str(folder), photos, size, args.repeats, cache)
+            rows += rows_of(size, steady, first, work, disk)
+            targets += targets_of(size, steady, first)
+            named = dict(steady=steady, first=first, work=work)
+            figures[size] = {kind: {k: summary(v) for k, v in found.items()} for kind, found in named.items()} | dict(disk=disk)
     finally: shutil.rmtree(cache)
     what = f'Images a second, {WORKERS} workers, {len(files)} photos, batches of {BATCH}'
-    columns = ['loader', 'steady state', 'first pass', 'over the best other']
+    columns = ['loader', 'steady state', 'first pass', 'processor µs a photo', 'MB on the disk', 'catdog over it']
     report('loader', f'{what}: median (smallest to largest) of {args.repeats} turns', columns, rows, args, targets, figures=figures)
 
 

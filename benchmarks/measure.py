@@ -21,7 +21,31 @@ def arguments(description, repeats=3, **more):
     for name, (default, text) in more.items():
         kind = dict(nargs='+', type=type(default[0])) if isinstance(default, list) else dict(type=type(default))
         parser.add_argument('--'+name.replace('_', '-'), default=default, help=text, **kind)
+    _begin()
     return parser.parse_args()
+
+
+_BEGUN = {}
+
+
+def spent_seconds():
+    "Processor seconds so far: of the whole machine, and of this process with all that it started"
+    import psutil
+    times = psutil.cpu_times()
+    own = os.times()
+    running = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    mine = sum(own[:4])+sum(child.user+child.system for child in running)
+    return times.user+times.nice+times.system, mine
+
+
+def _begin(): _BEGUN.update(at=time.perf_counter(), spent=spent_seconds())
+
+
+def busy_share():
+    "How much of the processors other work took since the options were read"
+    (all_before, mine_before), (all_now, mine_now) = _BEGUN['spent'], spent_seconds()
+    possible = (time.perf_counter()-_BEGUN['at'])*os.cpu_count()
+    return max((all_now-all_before)-(mine_now-mine_before), 0)/possible
 
 
 def find_photos(folder):
@@ -89,6 +113,10 @@ def report(name, title, columns, rows, args, targets=(), **about):
     cells = [[str(cell) for cell in row] for row in rows]
     wishes = [dict(text=t, value=round(v, 3), wanted=w, at_least=a) for t, v, w, a in targets]
     about = {'machine': machine(), **about}   # unless it was measured elsewhere
+    if _BEGUN:
+        about['others'] = round(busy_share(), 3)
+        busy = f"other work took {about['others']:.0%} of the processors meanwhile"
+        print(busy+(': seconds are worth little' if about['others'] > .1 else ''))
     record = dict(benchmark=name, title=title, date=date.today().isoformat(), columns=columns, rows=cells, targets=wishes, **about)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,8 @@ MEANS = ['raw_accuracy', 'accuracy_without_leaks', 'balanced_accuracy', 'f1', 'r
     'calibration_error', 'temperature', 'calibration_error_after']
 MEDIANS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms',
     'latency_p95_ms', 'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb',
-    'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
+    'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb',
+    'latency_iqr_ms', 'onnx_latency_iqr_ms', 'gpu_latency_iqr_ms']
 
 def _with_bounds(rows, tested):
     "Rows with accuracy and score, and the interval of each setup alone"
@@ -127,6 +128,7 @@ class Comparison:
     expected:dict                # As `expect_of_best` makes it
     marks:list[str]              # As `find_marks` makes it
     left_out:dict[str, str] = field(default_factory=dict)
+    labelling:object = None      # Photos without labels that it goes on with, as `finding.unlabelled.label_runs` makes it
 
     @property
     def best(self)->str: return self.rows.index[0]

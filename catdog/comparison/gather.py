@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError
-from ..files import changed_files
+from ..files import changed_files, user_path
 from ..words import listing, plural
-from ..training.run import CalibrationRecord, CostRecord, Run
+from ..training.run import CalibrationRecord, CostRecord, Run, recipe_of
 from ..evaluation.metrics import quality, take_apart
 from .statistics import Tested
 
@@ -94,7 +94,8 @@ _SCORES = ['accuracy', 'accuracy_low', 'accuracy_high', 'raw_accuracy', 'accurac
     'log_loss', 'brier', 'calibration_error', 'temperature', 'calibration_error_after']
 _COSTS = ['parameters', 'macs', 'train_seconds', 'train_images_per_second', 'train_wh', 'images_per_second', 'latency_ms', 'latency_p95_ms',
     'peak_memory_mb', 'file_mb', 'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_mb', 'onnx_memory_mb', 'busy',
-    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb']
+    'gpu', 'gpu_latency_ms', 'gpu_images_per_second', 'gpu_memory_mb', 'gpu_train_memory_mb',
+    'latency_iqr_ms', 'onnx_latency_iqr_ms', 'gpu_latency_iqr_ms']
 COLUMNS = ['name', 'setup', 'arch', 'weights', 'recipe', 'image_size', 'seed', 'split_seed', 'folds', 'fold', 'data',
     'train_photos', 'subset', 'reviewed',
     *_SCORES, *_COSTS, 'photos', 'test_id', 'pool', 'machine', 'version', 'settings', 'folder']
@@ -105,8 +106,9 @@ NOT_OF_THE_SETUP = {'seed', 'split_seed', 'fold', 'runs', 'rerun', 'wandb', 'dev
 def _setup_settings(record):
     "The settings that make a setup, as resolved"
     settings, resolved = record.config.model_dump(), record.resolved.to_dict()     # defaults included
-    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms')
+    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms', 'layer_decay')
     settings.update({name: resolved[name] for name in names if name in resolved})
+    settings['recipe_version'] = recipe_of(record)
     weights = record.weights
     settings['weights'] = f'{weights.used}:{weights.source}' if weights.used == 'file' else weights.used
     return {name: value for name, value in settings.items() if name not in NOT_OF_THE_SETUP}
@@ -150,14 +152,14 @@ def _gpu_costs(record):
     cost = next((cost for cost in (record.cost, *elsewhere) if cost.device.startswith('cuda')), None)
     training = dict(gpu_train_memory_mb=record.timings.train_peak_memory_mb)
     if cost is None: return training
-    return dict(gpu=cost.device, gpu_latency_ms=cost.latency_ms, gpu_images_per_second=cost.images_per_second,
-        gpu_memory_mb=cost.peak_memory_mb, **training)
+    return dict(gpu=cost.device, gpu_latency_ms=cost.latency_ms, gpu_latency_iqr_ms=cost.latency_iqr_ms,
+        gpu_images_per_second=cost.images_per_second, gpu_memory_mb=cost.peak_memory_mb, **training)
 
 def _artefact_costs(record):
     "What using the exported network costs; None where it was not measured"
     onnx = record.artefact or CostRecord()
-    return dict(onnx_latency_ms=onnx.latency_ms, onnx_latency_p95_ms=onnx.latency_p95_ms, onnx_mb=onnx.file_mb,
-        onnx_memory_mb=onnx.peak_memory_mb)
+    return dict(onnx_latency_ms=onnx.latency_ms, onnx_latency_p95_ms=onnx.latency_p95_ms,
+        onnx_latency_iqr_ms=onnx.latency_iqr_ms, onnx_mb=onnx.file_mb, onnx_memory_mb=onnx.peak_memory_mb)
 
 def read_run(
     folder:str|Path          # A run folder. ValueError says why it cannot be used
@@ -231,8 +233,8 @@ def _drop(table, keep, left_out, reason):
 
 # %% ../../nbs/55_comparison.gather.ipynb #ede64710
 _MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
-    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb']
-_OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
+    'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb', 'latency_iqr_ms', 'onnx_latency_iqr_ms']
+_OF_THE_NETWORK = ('image_size', 'fc_layers', 'model_args', 'tta', 'number_format')   # settings
 
 def _network(row):
     "What the costs of a run belong to"
@@ -250,6 +252,9 @@ def share_costs(
     for name in [*_MEASURED, 'busy']:
         values = pd.to_numeric(table[name], errors='coerce')
         shared[name] = values.where(quiet).groupby(network).transform('median').where(values.notna())
+    for name in ('latency', 'onnx_latency'):
+        values = pd.to_numeric(table[f'{name}_ms'], errors='coerce').where(quiet).groupby(network)
+        shared[f'{name}_iqr_ms'] = shared[f'{name}_iqr_ms'].fillna(0.).clip(lower=values.transform('max')-values.transform('min'))
     return shared
 
 # %% ../../nbs/55_comparison.gather.ipynb #dc1fd9fa
@@ -294,7 +299,7 @@ def read_runs(
     data:str|None=None           # Name of the data set to keep; None keeps the one with the most runs
 )->tuple[pd.DataFrame, dict[str, str]]:  # Runs with the columns `COLUMNS`, the most accurate first, and folders left out with the reason
     "Gather the runs that can be compared. ValueError where there is none."
-    root = Path(runs).expanduser()
+    root = user_path(runs)
     if not root.is_dir(): raise ValueError(f'runs {str(runs)!r} is no folder: train something first, such as catdog train --arch resnet18')
     if (root/'run.json').is_file(): raise ValueError(f'{root} is one run: name the folder it lies in')
     table, left_out = _read_folders(root)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from ..files import user_path
 from ..words import listing, percent, plural, points, render_page
 from ..photos.decode import open_photo
 from ..photos.catalogue import find_by_hash
@@ -134,7 +135,7 @@ def why_no_photos(
     if photos is False: return 'Photos were not asked for.'
     name, note = data.split('#')[0].split(':')[0], licence_note(data)
     if name in _PUBLISHED or 'may not be published' in note: return f'The photos do not stand here: {data} is a published set. {note}'
-    if photos or data == 'sample' or Path(data).expanduser().exists(): return ''
+    if photos or data == 'sample' or user_path(data).exists(): return ''
     return f'Photos of {data} stand here only if asked for: catdog compare --photos. Mind their licence: {note}'
 
 def _thumbnail(path, side=180):
@@ -226,7 +227,7 @@ def write_report(
     photos:bool|None=None        # As for `report_html`
 )->Path:                         # The page
     "Write report.html, and its numbers as CSV, parquet, markdown and JSON."
-    out, choice = Path(out).expanduser(), choice or choose(comparison)
+    out, choice = user_path(out), choice or choose(comparison)
     out.mkdir(parents=True, exist_ok=True)
     rows = comparison.rows.rename_axis('setup').reset_index()
     for name, table in (('comparison', rows), ('runs', comparison.runs), ('pairs', comparison.pairs)):

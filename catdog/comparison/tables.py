@@ -387,7 +387,7 @@ def confused_pairs(
     "Which classes are taken for which."
     off = table.where(~np.eye(len(table), dtype=bool)).rename_axis(index='label', columns='guess').stack()
     pairs = off[off > 0].sort_values(ascending=False, kind='stable').head(most).rename('photos').reset_index()
-    return pairs.assign(share=pairs.photos/pairs.label.map(table.sum(axis=1)))
+    return pairs.assign(share=pairs.photos/pairs.label.map(table.sum(axis=1)).astype(float))
 
 PAIR_COLUMNS = [Column('label', 'label', kind='text'), Column('taken for', 'guess', kind='text'),
     Column('photos', 'photos', fixed(1), 'most'), Column('of its photos %', 'share', percent, 'most')]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, explain_os_error
 from ..words import plural
 
 # %% ../../nbs/37_deploy.drift.ipynb #3ae61cd2
@@ -68,7 +68,7 @@ def read_log(
 )->np.ndarray:                   # float32 (n, 10)
     "The looks of a log. DataError where it holds none."
     try: lines = Path(path).read_text().splitlines()[-last:]
-    except OSError as error: raise DataError(f'{path} cannot be read: {error.strerror}') from None
+    except OSError as error: raise DataError(explain_os_error(error)) from None
     try: found = np.float32([json.loads(line)['looks'] for line in lines])
     except (ValueError, KeyError, TypeError): raise DataError(f'{path} is no log of catdog serve --log') from None
     if found.ndim != 2 or found.shape[1] != len(LOOKS): raise DataError(f'{path} holds no photos that were logged by catdog serve --log')

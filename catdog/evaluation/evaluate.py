@@ -20,7 +20,7 @@ from torch import nn
 
 from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, hash_files, public_address, write_atomically
+from ..files import cache_folder, hash_files, public_address, user_path, write_atomically
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -234,7 +234,7 @@ def find_others(
     classes:list[str]            # That the network knows
 )->pd.DataFrame:                 # Good photos, each content once: path, sha256 and label among the columns
     "Another test set's photos, labelled as the network spells its classes."
-    folder = Path(data).expanduser().resolve()
+    folder = user_path(data).resolve()
     is_class = folder.is_dir() and folder.name.lower() in {c.lower() for c in classes} and not any(p.is_dir() for p in folder.iterdir())
     photos = find_photos(folder.parent if is_class else data, least_classes=1)
     if is_class: photos = photos[photos.label == folder.name].reset_index(drop=True)
@@ -260,7 +260,7 @@ def name_content(
 )->str:                          # Such as 'others 3fa1b2'
     "A name for exactly these photos."
     rows = '\n'.join(sorted(photos.sha256+' '+photos.label))
-    short = re.sub(r'[^\w.-]+', '-', Path(public_address(str(data))).expanduser().resolve().name)[:60]
+    short = re.sub(r'[^\w.-]+', '-', user_path(public_address(str(data))).resolve().name)[:60]
     return f'{short} {hashlib.sha256(rows.encode()).hexdigest()[:6]}'
 
 def test_on(

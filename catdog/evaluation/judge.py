@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from ..errors import ConfigError, DataError
-from ..files import write_atomically
+from ..errors import ConfigError, DataError, explain_os_error
+from ..files import user_path, write_atomically
 from ..words import listing, render_page
 from ..photos.decode import open_photo
 from ..photos.review import VERDICTS, hold_verdicts, read_verdicts, refuse_class, reviewed_accuracy, write_verdicts
@@ -136,7 +136,7 @@ class Desk:
         file:str|Path='review.csv',  # CSV of verdicts; what is in it stays
         runs:dict|None=None          # Name of a run: its predictions, whose accuracy the verdicts change
     ):
-        self.doubts, self.classes, self.file = {doubt.sha256: doubt for doubt in doubts}, sorted(classes), Path(file).expanduser()
+        self.doubts, self.classes, self.file = {doubt.sha256: doubt for doubt in doubts}, sorted(classes), user_path(file)
         self.runs, self.history = runs or {}, []
         self.verdicts()              # a file that is no review is refused before anything is shown
 
@@ -294,7 +294,7 @@ def _answer(desk, body, act):
         act(desk, asked)
     except ChangedError as error: status, detail = 409, str(error)
     except ValueError as error: status, detail = 400, str(error)
-    except OSError as error: status, detail = 500, f'not saved: {error}'
+    except OSError as error: status, detail = 500, f'not saved: {explain_os_error(error)}'
     return JSONResponse(dict(detail=detail, **describe_verdicts(desk)), status)
 
 # %% ../../nbs/48_evaluation.judge.ipynb #b74a5c87
@@ -304,6 +304,7 @@ class Served:
     address:str                  # To open in a browser of this machine
     server:object                # uvicorn's
     listening:object             # Its socket
+    desk:Desk=None               # What it shows: photos added to it are there when the page is loaded again
 
     def run(self):
         "Serve until interrupted."
@@ -335,7 +336,7 @@ def open_review(
     except OSError as error: raise ConfigError(f'port {port} cannot be used ({error.strerror}): name another one, or 0 for any') from None
     listening.listen(128)        # who is quick to open the page waits a moment
     config = uvicorn.Config(make_app(desk, token, title), log_level='error', timeout_graceful_shutdown=3)
-    return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening)
+    return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening, desk)
 
 # %% ../../nbs/48_evaluation.judge.ipynb #ccf3ee24
 def serve_review(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FindConfig', 'read_duration', 'make_find_config', 'Candidates', 'measure_costs_first', 'judge_heads',
            'expected_epochs', 'config_of', 'with_run', 'Race', 'run_trainings', 'best_guess', 'Found',
-           'candidate_table', 'found_of', 'start_race', 'find_backbone']
+           'candidate_table', 'left_networks', 'found_of', 'start_race', 'find_backbone']
 
 # %% ../../nbs/67_finding.find.ipynb #eda8feb3
 import re
@@ -51,6 +51,9 @@ class FindConfig(Settings):
     seed:int = Field(42, ge=0, lt=2**31, description='fixes folds, order, augmentation and initialisation')
     device:str = Field('auto', description="'auto', or a torch device such as 'cuda:1'")
     runs:str = Field('runs', description='folder the run folders lie in')
+    unlabelled:str|None = Field(None,
+        description='folder of photos without labels: those are asked about on which the networks differ')
+    labels:str|None = Field(None, description="CSV that these labels go to; None takes labels.csv in `runs`")
 
 # %% ../../nbs/67_finding.find.ipynb #e8e9d76b
 def read_duration(
@@ -70,6 +73,8 @@ def make_find_config(
     except ValidationError as error: problems = error.errors()
     else:
         read_duration(config.budget)
+        missing = config.unlabelled and not Path(config.unlabelled).expanduser().is_dir()
+        if missing: raise ConfigError(f'unlabelled = {config.unlabelled!r} is no folder')
         return config
     said = []
     for problem in problems:
@@ -117,6 +122,11 @@ def _measure_one(found, name, jpegs, budget):
     return f'over the budget: {listing(over)}' if over else ''
 
 # %% ../../nbs/67_finding.find.ipynb #4d3f467f
+def _cost_words(cost):
+    "What using a candidate costs"
+    busy = ', measured on a busy machine: it is measured again when it is idle' if cost.disturbed else ''
+    return f'{cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB{busy}'
+
 def measure_costs_first(
     found:Candidates,
     say=print                # Takes a line
@@ -128,7 +138,7 @@ def measure_costs_first(
         reason = _measure_one(found, name, jpegs, budget)
         if reason: found.left_out[name] = reason
         cost = found.costs.get(name)
-        say(f'{name}: {reason}' if reason else f'{name}: {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB')
+        say(f'{name}: {reason}' if reason else f'{name}: {_cost_words(cost)}')
     if not found.costs: raise ConfigError(f'no candidate is left: {"; ".join(f"{name} ({why})" for name, why in found.left_out.items())}')
 
 # %% ../../nbs/67_finding.find.ipynb #43f51f40
@@ -311,7 +321,7 @@ def _next_sentence(race, step):
     "What would narrow the answer most"
     if step.answer is not None and not step.open: return ''
     more = next_step(race.evidence, race.field.config.delta/100, race.dropped)
-    if not more.train: return 'More folds would hardly settle it; more photos would.'
+    if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
     return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
 
@@ -326,15 +336,18 @@ class Found:
     told:pd.DataFrame        # A row an event of the race
     left_out:dict[str, str]
     runs:str                 # Folder of the runs
+    networks:dict            # Run folder of each candidate that is left and trained, of the first fold that all have; the cheapest first
+    labelling:object=None    # Photos without labels that it goes on with, as `unlabelled.label_networks` makes it
 
     @property
     def reason(self)->str: return ' '.join(self.sentences)
 
-    def __repr__(self): return f'{self.reason}\n\n{self.table.to_string(index=False)}'
+    def __repr__(self): return f'{self.reason}\n\n{self.table.to_string(index=False)}'+(f'\n\n{self.labelling!r}' if self.labelling else '')
 
     def _repr_markdown_(self):
         from catdog.words import markdown_rows
-        return f'{self.reason}\n\n{markdown_rows(list(self.table), self.table.itertuples(index=False))}'
+        labels = f'\n\n{self.labelling._repr_markdown_()}' if self.labelling else ''
+        return f'{self.reason}\n\n{markdown_rows(list(self.table), self.table.itertuples(index=False))}{labels}'
 
 # %% ../../nbs/67_finding.find.ipynb #93c455e6
 def candidate_table(
@@ -352,6 +365,14 @@ def candidate_table(
         rows.append({**spent, 'frozen': frozen, 'folds': folds, 'trained': trained, 'verdict': verdicts[name].state})
     return pd.DataFrame(rows)
 
+def left_networks(
+    race:Race
+)->dict:                     # Run folder by candidate, the cheapest to use first
+    "The networks that are not shown to be worse, each trained on the first fold that all of them have."
+    left = [name for name in race.evidence.trained if name not in race.dropped]
+    common = set.intersection(*[set(race.evidence.done(name)) for name in left]) if left else set()
+    return {name: race.runs[name, min(common)].folder for name in left} if common else {}
+
 def found_of(
     race:Race,
     step:Step                # The last
@@ -361,7 +382,7 @@ def found_of(
     decided = step.answer is not None and not step.open
     told = pd.DataFrame(race.told, columns=['seconds', 'what', 'name', 'fold', 'accuracy', 'reason'])
     sentences, asked = [text for text in said if text], race.field
-    return Found(step.answer, decided, sentences, candidate_table(race), told, asked.left_out, asked.config.runs)
+    return Found(step.answer, decided, sentences, candidate_table(race), told, asked.left_out, asked.config.runs, left_networks(race))
 
 # %% ../../nbs/67_finding.find.ipynb #8723723b
 def start_race(

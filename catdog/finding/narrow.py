@@ -69,4 +69,5 @@ def describe_ways(
     if not ways: return f'Nothing is open: {choice.reason}{dropped}'
     name, rival = _question(comparison, choice)
     each = [f'{way.what} ({way.cost}) by {points(way.narrows)} points' for way in ways]
-    return f'Open is whether {name} is within {points(choice.delta)} points of {rival}. It is narrowed by {listing(each)}.{dropped}'
+    asks = ' catdog compare RUNS --unlabelled FOLDER asks for such labels.' if any('labels' in way.cost for way in ways) else ''
+    return f'Open is whether {name} is within {points(choice.delta)} points of {rival}. It is narrowed by {listing(each)}.{asks}{dropped}'

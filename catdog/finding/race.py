@@ -258,7 +258,7 @@ class Step:
 HOPE = .5            # Standard errors by which a forecast is kinder than what was seen
 
 def folds_to_settle(
-    pair:pd.Series,          # A row of `pair_table`, whose `difference` is how far the candidate is behind
+    pair,                    # A row of `pair_table`, whose `difference` is how far the candidate is behind
     delta:float,
     share:float,             # That each look may be wrong
     of:int,                  # Folds in all
@@ -273,14 +273,21 @@ def folds_to_settle(
     return math.inf
 
 # %% ../../nbs/65_finding.race.ipynb #4f69649e
-def _turned(pairs, name, other):
-    "The pair of a candidate and another, its difference being how far the candidate is behind; None where there is none"
-    if pairs.empty: return None
-    for one, two, sign in ((other, name, 1), (name, other, -1)):
-        rows = pairs[(pairs['first'] == one) & (pairs['second'] == two)]
-        if len(rows): return pd.Series({**rows.iloc[0].to_dict(), 'difference': sign*rows.difference.iloc[0]})
-    return None
+def _pair_rows(evidence):
+    "The rows of `pair_table` by their two names; worked out once"
+    if 'rows' not in evidence.known:
+        rows = pair_table(evidence).itertuples(index=False)
+        evidence.known['rows'] = {(row.first, row.second): row for row in rows}
+    return evidence.known['rows']
 
+def _turned(evidence, name, other):
+    "The pair of a candidate and another, its difference being how far the candidate is behind; None where there is none"
+    rows = _pair_rows(evidence)
+    if (other, name) in rows: return rows[other, name]
+    if (name, other) not in rows: return None
+    return rows[name, other]._replace(difference=-rows[name, other].difference)
+
+# %% ../../nbs/65_finding.race.ipynb #665305a3
 def _lacking(evidence, names):
     "The first fold that not all of these have, and who lacks it; None where they have all"
     for fold in range(evidence.folds):
@@ -303,7 +310,7 @@ class Question:
 
 def _ask(evidence, name, other, delta, worse):
     "A question about two candidates, and its next step"
-    pair, lacking = _turned(pair_table(evidence), name, other), _lacking(evidence, (name, other))
+    pair, lacking = _turned(evidence, name, other), _lacking(evidence, (name, other))
     if pair is None or lacking is None: return Question(name, other, math.inf, None)
     share = look_share(evidence.folds)/(max(1, len(evidence.names)-1) if worse else 1)
     folds = folds_to_settle(pair, delta, share, evidence.folds, worse)
@@ -335,12 +342,18 @@ def _front(evidence, left, delta):
     seen = evidence.tuned[left].mean()
     return next((name for name in left if seen[name] >= seen.max()-delta), None)
 
+def _may_spare(evidence, waiting, front):
+    "Whether a head promises less than what leads, so that knowing that better may spare a training"
+    lift, leads = learn_lift(evidence), evidence.tuned[front].mean()
+    return any(head_bound(evidence, name, lift, .5) < leads for name in waiting)
+
+# %% ../../nbs/65_finding.race.ipynb #78de93cc
 def _first_round(evidence, left, delta, seconds):
     "A first fold for the candidate that is cheapest to train; before that, for fewer seconds, one more of the one that leads"
     waiting, front = [name for name in left if not evidence.done(name)], _front(evidence, left, delta)
     if not waiting: return None
     cheapest = evidence.seconds[waiting].idxmin()
-    lacking = _lacking(evidence, (front,)) if front else None
+    lacking = _lacking(evidence, (front,)) if front and _may_spare(evidence, waiting, front) else None
     spare = seconds-evidence.seconds[waiting].sum()
     if lacking and evidence.seconds[front] < min(evidence.seconds[cheapest], spare):
         return Step(lacking[1], lacking[0], 'how good the one that leads is at least, before dearer ones are trained')

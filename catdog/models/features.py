@@ -23,7 +23,7 @@ from torch import nn
 from ..errors import DataError
 from ..files import cache_folder
 from ..machine import progress_bar, usable_cores
-from ..device import autocast
+from ..device import autocast, pick_device
 from ..photos.decode import open_photo
 from ..photos.catalogue import assign_folds
 from .backbone import backbone_hash, build_model, fix_padding, pooled_features
@@ -230,13 +230,13 @@ def head_temperature(
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 3), method='bounded').x))
 
 # %% ../../nbs/23_models.features.ipynb #42b15919
-def _batches(paths, shape, size=64, progress=False):
+def _batches(paths, shape, device, size=64, progress=False):
     "Photos as normalised batches; labels are not needed"
     bar = dict(desc='asking about labels', unit='batches', show=progress)
     with ThreadPoolExecutor(usable_cores()) as pool:
         for start in progress_bar(range(0, len(paths), size), **bar):
             pixels = list(pool.map(lambda path: shape(open_photo(path)), paths[start:start+size]))
-            yield torch.from_numpy(np.stack(pixels)), torch.zeros(len(pixels))
+            yield torch.from_numpy(np.stack(pixels)).to(device), torch.zeros(len(pixels))
 
 def photo_features(
     catalogue:pd.DataFrame,  # As `make_catalogue` makes it
@@ -245,7 +245,8 @@ def photo_features(
     image_size:int=128,      # Side of the square input, in pixels
     progress:bool=False,     # Show a progress bar
     mean:tuple|None=None,    # Mean the weights expect, three numbers in 0..1; None takes timm's
-    std:tuple|None=None      # Standard deviation, likewise
+    std:tuple|None=None,     # Standard deviation, likewise
+    device:str='auto'        # As `RunConfig.device`
 )->tuple[pd.DataFrame, np.ndarray, np.ndarray]:  # Good photos, each content once; int (n,) labels; float32 (n, features)
     "What a pretrained backbone makes of every good photo, computed unless it was before."
     photos = catalogue[catalogue.status != 'skipped'].drop_duplicates('sha256').reset_index(drop=True)
@@ -254,8 +255,9 @@ def photo_features(
     if used.used == 'none':
         remedy = 'give --weights a file, or an arch whose weights can be reached'
         raise DataError(f'{arch} has no pretrained weights here, and one that has learned nothing has no judgement: {remedy}')
-    model = model.eval().to(memory_format=torch.channels_last)
-    def load(places): return _batches(photos.path.iloc[places].tolist(), shape, progress=progress)
+    place = pick_device(device)
+    model = model.eval().to(place, memory_format=torch.channels_last)
+    def load(places): return _batches(photos.path.iloc[places].tolist(), shape, place, progress=progress)
     features, *_ = cached_features(model, photos.sha256, load, shape)
     return photos, np.searchsorted(classes, photos.label), features
 

@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from ..errors import DataError
-from ..files import public_address, safe_name
+from ..files import public_address, safe_name, user_path
 from ..machine import usable_cores
 from ..words import listing, markdown_rows, markdown_text, percent, plural, render_page
 from .audit import audit_photos, plain_reason
@@ -156,7 +156,7 @@ def licence_note(
     text = str(data)
     if text == 'sample': return 'Drawn by catdog: no rights are claimed in the pictures.'
     if text in ('dogscats', 'microsoft', 'kaggle') or 'cats_vs_dogs' in text: return _ASIRRA
-    folder = Path(text).expanduser()
+    folder = user_path(text)
     known = ('license', 'licence', 'copying', 'readme')
     files = sorted(path.name for path in folder.iterdir() if path.is_file() and path.stem.lower() in known) if folder.is_dir() else []
     return f'Not known to catdog; the folder holds {listing(files)}.' if files else _UNKNOWN

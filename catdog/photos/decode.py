@@ -64,13 +64,13 @@ MAX_PIXELS, MAX_BYTES = 100_000_000, 200_000_000
 def read_photo(
     path:str|Path            # A file
 )->bytes:                    # All of it
-    "A file's bytes. DataError where it is no file or too large, OSError where it can't be read."
+    "A file's bytes, never of what has no end. DataError where it is no file or too large, OSError where it can't be read."
     try: found = os.stat(path)
     except ValueError: raise DataError('no name that a file can have') from None
-    if stat.S_ISDIR(found.st_mode): raise DataError('a folder, not a photo')
+    if stat.S_ISDIR(found.st_mode): raise DataError('a folder, not a file')
     if not stat.S_ISREG(found.st_mode): raise DataError('not a file: a pipe, a socket or a device')
-    if found.st_size > MAX_BYTES: raise DataError(f'too large: {found.st_size/1e6:.0f} MB, more than {MAX_BYTES/1e6:.0f}')
-    return Path(path).read_bytes()
+    if found.st_size > MAX_BYTES: raise DataError(f'too large: {found.st_size/1e6:,.0f} MB, more than {MAX_BYTES/1e6:,.0f}')
+    with open(path, 'rb') as file: return file.read(MAX_BYTES+1)
 
 # %% ../../nbs/07_photos.decode.ipynb #cfb64a74
 @dataclass

@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock
 
 from ..errors import DataError
-from ..files import cache_folder, read_table, write_atomically
+from ..files import cache_folder, read_table, user_path, write_atomically
 from ..words import listing, plural
 
 # %% ../../nbs/12_photos.review.ipynb #63734e2d
@@ -43,7 +43,7 @@ def read_verdicts(
     undecided:bool=False     # Keep rows whose verdict is still empty
 )->pd.DataFrame:             # Those columns, path and doubt, one row a photo
     "The verdicts of a file. DataError names the line that cannot be used."
-    path = Path(file).expanduser()
+    path = user_path(file)
     if not path.is_file(): raise DataError(_no_file(file, path))
     try: table = read_table(path)
     except ValueError as error: raise DataError(f'review {str(file)!r} is no CSV of verdicts: {error}') from None
@@ -69,7 +69,7 @@ def hold_verdicts(
     "Keep others from writing a file of verdicts."
     folder = cache_folder()/'locks'
     folder.mkdir(exist_ok=True)
-    name = hashlib.sha256(str(Path(file).expanduser().resolve()).encode()).hexdigest()[:24]
+    name = hashlib.sha256(str(user_path(file).resolve()).encode()).hexdigest()[:24]
     return FileLock(folder/f'{name}.review', is_singleton=True)
 
 # %% ../../nbs/12_photos.review.ipynb #5f61aa5d
@@ -78,7 +78,7 @@ def write_verdicts(
     verdicts:pd.DataFrame    # Columns sha256 and verdict, and label, given, note, path and doubt (0..1, 1 is worst) where they apply
 )->Path:                     # `file`, the most doubtful first
     "Add verdicts to a file."
-    path, new = Path(file).expanduser(), _tidy(verdicts)
+    path, new = user_path(file), _tidy(verdicts)
     with hold_verdicts(path): return _merge_verdicts(path, new)
 
 def _merge_verdicts(path, new):

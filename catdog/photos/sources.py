@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pandas as pd
 
-from ..errors import DataError
-from ..files import cache_folder, making, public_address, read_table, safe_name
+from ..errors import DataError, explain_os_error, shortened
+from ..files import cache_folder, making, public_address, read_table, safe_name, user_path
 from ..machine import progress_bar
 from ..words import listing, plural
 from .sample import draw_sample
@@ -389,7 +389,7 @@ def _splits_of(table, file):
 def _place(folder, text):
     "Where a listed photo lies; a path of Windows, of a browser or of a home folder is read as one too"
     text = urllib.parse.unquote(str(text).strip().removeprefix('file://')) if str(text).strip().startswith('file://') else text
-    path = folder/Path(str(text).strip()).expanduser()
+    path = folder/user_path(str(text).strip())
     return path if path.exists() or '\\' not in str(text) else folder/str(text).strip().replace('\\', '/')
 
 # %% ../../nbs/14_photos.sources.ipynb #08c0d6e9
@@ -399,7 +399,7 @@ def read_list(
     "Labels from a table. DataError where a column or a photo is missing."
     file = Path(file)
     try: table = read_table(file)
-    except Exception as error: raise DataError(f'{file} cannot be read as a table: {str(error).strip().splitlines()[0]}') from None
+    except Exception as error: raise DataError(f'{file} cannot be read as a table: {explain_os_error(str(error).strip().splitlines()[0])}') from None
     read = table.attrs.get('said', '')
     said = [f'{file.name} was {read}'] if read else []
     table, taken = _columns_of(table, file)
@@ -490,7 +490,7 @@ def fetch_published(
     archive = cache_folder()/'downloads'/Path(urlsplit(published.url).path).name
     if not archive.exists():
         try: download(published.url, archive, published.size, published.sha256, progress)
-        except OSError as error: raise OSError(f'{error}. {name} is out of reach; {_ALTERNATIVES}') from None
+        except OSError as error: raise OSError(f'{explain_os_error(error)}. {name} is out of reach; {_ALTERNATIVES}') from None
     try:
         with making(target) as folder:
             unpack(archive, folder)
@@ -623,14 +623,14 @@ def fetch_url(
     try: _fetch_into(target, plain, fragment.removeprefix('sha256=') or None, progress)
     except OSError as error:
         hint = 'If the host is out of reach, copy the photos to this machine and give the folder'
-        raise OSError(f'{_hide(error, plain, shown)}. {hint}') from None
-    except DataError as error: raise DataError(_hide(error, plain, shown)) from None
+        raise OSError(f'{_hide(explain_os_error(error), plain, shown)}. {hint}') from None
+    except DataError as error: raise DataError(_hide(str(error), plain, shown)) from None
     return target
 
-def _hide(error, plain, shown):
+def _hide(text, plain, shown):
     "A message without the key of an address"
     query = urlsplit(plain).query
-    text = str(error).replace(plain, shown.partition('#')[0])
+    text = text.replace(plain, shown.partition('#')[0])
     return text.replace('?'+query, '').replace(query, '') if query else text
 
 # %% ../../nbs/14_photos.sources.ipynb #5bf57eb8
@@ -650,7 +650,7 @@ def find_source(
     if text == 'kaggle': return fetch_kaggle(progress=progress)
     if text.startswith('huggingface:'): return fetch_huggingface(text.removeprefix('huggingface:'), progress)
     if text.startswith(SCHEMES): return fetch_url(text, progress)
-    path = Path(text).expanduser()
+    path = user_path(text)
     return _unpack_local(path) if path.is_file() and is_archive(path.name) else path
 
 def _find_sample():
@@ -699,15 +699,16 @@ def _read_list_inside(folder):
 
 def _no_source(data, path):
     "What to say of a source that is not there"
-    if path.is_file(): return f'data {str(data)!r} is a file, but neither a list (.csv, .parquet) nor an archive ({", ".join(ARCHIVES)})'
-    if path.exists(): return f'data {str(data)!r} is neither a folder nor a plain file'
+    shown = repr(shortened(data, 160))
+    if path.is_file(): return f'data {shown} is a file, but neither a list (.csv, .parquet) nor an archive ({", ".join(ARCHIVES)})'
+    if path.exists(): return f'data {shown} is neither a folder nor a plain file'
     siblings = [inner.name for inner in path.parent.iterdir() if not _hidden(inner.name)] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*siblings, *SOURCES, 'huggingface:NAME'], 1)
     near = [str(path.parent/name) if name in siblings else name for name in near]
     hint = f'; did you mean {near[0]!r}?' if near else ''
     known, where = ', '.join(SOURCES), f'{Path.cwd().name}/'
     there = f'nor a folder or list that exists (looked from {where}){hint}'
-    return f'data {str(data)!r} is neither a source ({known}, huggingface:NAME, a URL) {there}'
+    return f'data {shown} is neither a source ({known}, huggingface:NAME, a URL) {there}'
 
 # %% ../../nbs/14_photos.sources.ipynb #acfc48bc
 def _check_labels(photos, data, least_classes=2):

@@ -11,7 +11,7 @@ import fnmatch, hashlib, json, re, shutil, tarfile, tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..files import cache_folder, write_atomically
+from ..files import cache_folder, user_path, write_atomically
 
 # %% ../../nbs/49_sweeps.bucket.ipynb #4960fc39
 class BucketError(ValueError):
@@ -151,7 +151,7 @@ def fetch_runs(
     files:tuple=('*.json', '*.csv', '*.parquet') # Which files of each run, as patterns; ('*',) takes all
 )->Path:                                         # A local folder of run folders
     "Bring runs from a bucket. BucketError where there are none."
-    own, folder = folder is None, Path(folder).expanduser() if folder else _place_for(url)
+    own, folder = folder is None, user_path(folder) if folder else _place_for(url)
     with _told_plainly(url):
         store, root = _open_store(url)
         found = {Path(path).relative_to(root): info['size'] for path, info in store.find(root, detail=True).items()}

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from ..files import cache_folder, public_address, write_atomically
+from ..files import cache_folder, public_address, user_path, write_atomically
 from ..machine import end_with
 from ..training.config import RunConfig
 from ..training.run import Run, find_run
@@ -136,7 +136,7 @@ class Plan:
 def _home(runs):
     "Where the runs are made: the folder itself, or for a bucket a place in the cache"
     if is_bucket(runs): return cache_folder()/'sweeps'/re.sub(r'[^\w.-]+', '-', runs)
-    return Path(runs).expanduser().resolve()
+    return user_path(runs).resolve()
 
 def make_plan(
     runs:str,                # As `RunConfig.runs`, or the address of a bucket

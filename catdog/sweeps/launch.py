@@ -34,7 +34,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ..machine import usable_cores
 from ..errors import ConfigError
-from ..files import cache_folder
+from ..files import cache_folder, user_path
 from ..training.config import RunConfig, make_config
 from ..training.run import find_run, run_name
 from .bucket import finished_runs, is_bucket
@@ -53,7 +53,7 @@ def _check_names(overrides):
 
 def _check_data(data):
     "ConfigError where a path to photos leads nowhere; names of sources are left to the run"
-    if os.sep not in data or is_bucket(data) or '{label}' in data or Path(data).expanduser().exists(): return
+    if os.sep not in data or is_bucket(data) or '{label}' in data or user_path(data).exists(): return
     raise ConfigError(f'data = {data!r} is no folder that exists')
 
 # %% ../../nbs/52_sweeps.launch.ipynb #b0941f7e
@@ -75,8 +75,8 @@ _PLACES = ('data', 'review', 'weights', 'runs', 'sweep')
 
 def _exists(text):
     "Whether text names something on this machine"
-    try: return bool(text) and (Path(text).exists() or Path(text).expanduser().exists())
-    except (OSError, RuntimeError): return False     # too long for a name; '~somebody' who is nobody here
+    try: return bool(text) and user_path(text).exists()
+    except OSError: return False     # too long for a name
 
 def _reads(override):
     "Whether Hydra's grammar takes an override"
@@ -120,7 +120,7 @@ class Sweep:
 
 def _preset_folder(folder):
     "A folder of presets as Hydra's search path names it"
-    folder = Path(folder).expanduser().resolve()
+    folder = user_path(folder).resolve()
     if not folder.is_dir(): raise ConfigError(f'config_dir {str(folder)!r} is no folder that exists')
     return f'file://{folder}'
 

@@ -28,7 +28,7 @@ from .history import DeviceRecorder, SparseProgress
 # %% ../../nbs/30_training.checkpoint.ipynb #b1f0b5c9
 class ResumableLearner(Learner):
     "fastai's Learner, whose first epoch need not be 0, and whose steps wait for no device."
-    start_epoch = 0
+    first_epoch = 0
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         for theirs, ours in ((Recorder, DeviceRecorder), (ProgressCallback, SparseProgress)):
@@ -40,9 +40,9 @@ class ResumableLearner(Learner):
 
     def _do_fit(self):
         bar = getattr(getattr(self, 'progress', None), 'mbar', None)
-        if self.start_epoch and bar: bar.update(0)   # fastai's bar must see epoch 0 first
+        if self.first_epoch and bar: bar.update(0)   # fastai's bar must see epoch 0 first
         try:
-            for self.epoch in range(self.start_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
+            for self.epoch in range(self.first_epoch, self.n_epoch): self._with_events(self._do_epoch, 'epoch', CancelEpochException)
         except CancelFitException: raise
         except Exception:
             for event in ('after_cancel_batch', 'after_fit'): self(event)   # so that a second try finds all as it was
@@ -165,14 +165,14 @@ class Checkpoint(Callback):
 
     def before_fit(self):
         self.written = self.begin = time.monotonic()
-        self.learn.start_epoch = 0
+        self.learn.first_epoch = 0
         for partial in self.folder.glob(f'.{_FILE}-*') if rank() == 0 else (): partial.unlink()   # of a writing that was killed
         if self.state is None and not self.open(): return
         tensors, about = self.state
         restore_state(self.learn, tensors, about)
         size = self.dls.train.bs
         self.skip = about['batch']*about.get('batch_size', size)//size
-        self.learn.start_epoch, self.seconds, self.state = about['epoch'], about['seconds'], None
+        self.learn.first_epoch, self.seconds, self.state = about['epoch'], about['seconds'], None
 
     def save(self, epoch, batch=0):
         "Write the state in which `batch` of `epoch` comes next."
@@ -195,7 +195,7 @@ class Checkpoint(Callback):
 @patch
 def before_epoch(self:Checkpoint):
     "The batches of a later epoch are all trained on"
-    if self.epoch > self.learn.start_epoch: self.skip = 0
+    if self.epoch > self.learn.first_epoch: self.skip = 0
 
 @patch
 def after_batch(self:Checkpoint):

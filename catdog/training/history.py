@@ -177,7 +177,9 @@ def plot_history(
     left.set(xlabel='epoch', ylabel='log loss')
     right.set(xlabel='epoch', ylabel='accuracy on validation photos (%)')
     left.legend(frameon=False)
-    for axis in (left, right): axis.xaxis.get_major_locator().set_params(integer=True)
+    for axis in (left, right):
+        if len(table) <= 12: axis.set_xticks(table.epoch)
+        else: axis.xaxis.get_major_locator().set_params(integer=True)
     plt.close(figure)    # shown once, by whoever asked for it
     return figure
 

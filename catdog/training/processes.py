@@ -85,12 +85,24 @@ def share_norms(
     "The network with batch norms that take their statistics over all processes."
     return convert_sync_batchnorm(model)
 
+# %% ../../nbs/27_training.processes.ipynb #0da4053a
+class _SumOfAll(torch.autograd.Function):
+    "A sum over all processes, through which slopes pass: each process's share in all of them"
+    @staticmethod
+    def forward(context, values):
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context, slope): return _SumOfAll.forward(context, slope)
+
 # %% ../../nbs/27_training.processes.ipynb #3ecad8a5
 _own_batch_norm = nn.functional.batch_norm
 
 def _mean_of_all(values, axes, count):
     "Means over the photos of all processes"
-    return torch.distributed.nn.functional.all_reduce(values.sum(axes))/count
+    return _SumOfAll.apply(values.sum(axes))/count
 
 def _follow(running, value, momentum):
     "Move a running statistic"

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ConfigRecord', 'AGAIN', 'WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord', 'ResolvedRecord',
-           'MetricsRecord', 'CostRecord', 'CalibrationRecord', 'RunRecord', 'read_record', 'run_name', 'Run',
-           'open_run', 'photos_changed', 'explain_new_run', 'find_run', 'progress_file', 'open_progress', 'tell',
-           'stage', 'hold_run', 'release_run']
+           'MetricsRecord', 'CostRecord', 'CalibrationRecord', 'RunRecord', 'read_record', 'run_name', 'recipe_of',
+           'explain_recipe', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'find_run', 'progress_file',
+           'open_progress', 'tell', 'stage', 'hold_run', 'release_run']
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
 import hashlib, json, os, re, threading
@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, write_atomically
-from .config import RunConfig
+from ..files import cache_folder, hash_file, public_address, user_path, write_atomically
+from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
 class _Part(BaseModel):
@@ -68,7 +68,8 @@ class TimingsRecord(_Part):
     head_saved:float|None = None     # Seconds that cached features saved
     head_right:float|None = None     # Share of training photos that the head is right on held out
     head_temperature:float|None = None   # What its logits were divided by before tuning
-    tuning:str|None = None           # Why fine-tuning was left out
+    tuning:str|None = None           # Why fine-tuning was left out, or ended
+    judged:dict|None = None          # What the validation photos said of it after three tenths: loss_before, loss_apart, standard_error
     fit_seconds:float|None = None
     train_seconds:float|None = None  # All of it, as if nothing had been cached
     train_images_per_second:float|None = None
@@ -94,6 +95,8 @@ class ResolvedRecord(_Part):
     precision:str = 'fp32'
     device:str = ''
     compiled:bool = False
+    layer_decay:float|None = None
+    recipe_version:int = 2           # The last that runs did not note
 
 # %% ../../nbs/25_training.run.ipynb #b6e67803
 class MetricsRecord(_Part):
@@ -112,6 +115,7 @@ class CostRecord(_Part):
     macs:int|None = None             # Multiplications and additions of one photo
     latency_ms:float|None = None     # From a JPEG's bytes to probabilities, the median
     latency_p95_ms:float|None = None
+    latency_iqr_ms:float|None = None # Between the quarters of its timings
     images_per_second:float|None = None
     peak_memory_mb:float|None = None
     file_mb:float|None = None
@@ -183,12 +187,12 @@ def read_record(
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
 _LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies', 'folds', 'fold',   # left out where they hold the default
-    'flips', 'least_crop'}
+    'flips', 'least_crop', 'rotate', 'model_args', 'teacher', 'teacher_share', 'teacher_temperature'}
 
 def _place(data):
     "The last part of a source that names a place"
     parts = [part for part in re.split(r'[/\\\\]', data.split('#')[0]) if part and '{label}' not in part]
-    return parts[-1] if parts and parts[-1] not in ('.', '..', '~') else Path(data).expanduser().resolve().name
+    return parts[-1] if parts and parts[-1] not in ('.', '..', '~') else user_path(data).resolve().name
 
 def _plain(text):
     "Text as a part of a file's name"
@@ -200,8 +204,10 @@ def _named_settings(config):
     for name in _LATER:
         if settings[name] == RunConfig.model_fields[name].default: del settings[name]
     settings['data'] = public_address(config.data)
-    review = Path(config.review or '').expanduser()
+    review = user_path(config.review or '')
     if config.review and review.is_file(): settings['review'] = hashlib.sha256(review.read_bytes()).hexdigest()
+    weights = Path(config.teacher or '').expanduser()/'model.safetensors'
+    if config.teacher and weights.is_file(): settings['teacher'] = hash_file(weights)
     return settings
 
 # %% ../../nbs/25_training.run.ipynb #9da098a2
@@ -212,6 +218,23 @@ def run_name(
     text = json.dumps(_named_settings(config), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     return f"{_plain(config.arch)}-{_plain(_place(public_address(config.data)))}-{config.image_size}px-s{config.seed}-{digest}"
+
+# %% ../../nbs/25_training.run.ipynb #b192f93c
+def recipe_of(
+    record:RunRecord
+)->int|None:                 # Its version; None where the settings leave nothing open, or nothing was fine-tuned
+    "Which version of the recipes settled a run."
+    is_open = None in (record.config.epochs, record.config.lr)
+    tuned = record.resolved.recipe == 'finetune'
+    return record.resolved.recipe_version if is_open and tuned else None
+
+def explain_recipe(
+    record:RunRecord
+)->str:                      # '' where the recipes of today would settle it alike
+    "That a run was trained by the recipe of an earlier catdog."
+    version = recipe_of(record)
+    if version in (None, RECIPE_VERSION): return ''
+    return f'it was trained by version {version} of the recipes, which is {RECIPE_VERSION} now: --rerun trains it by that'
 
 # %% ../../nbs/25_training.run.ipynb #7c9531c8
 class Run:
@@ -272,7 +295,7 @@ def open_run(
     pool:str=''              # Which photos they are, as `describe_catalogue` says; '' where that is not known yet
 )->Run:                      # Not started, or as an earlier run of the same settings and photos left it
     "The run of these settings and photos."
-    run = Run(Path(config.runs).expanduser()/run_name(config))
+    run = Run(user_path(config.runs)/run_name(config))
     same = not pool or run.record.catalogue.pool in ('', pool)
     return run if same else Run(run.folder.with_name(f'{run.folder.name}-{pool[:6]}'))
 
@@ -359,7 +382,6 @@ def stage(
     if os.environ.get('RANK', '0') == '0': timer.start()   # one of several workers says it for all
     try: yield
     finally: timer.cancel()
-
 
 # %% ../../nbs/25_training.run.ipynb #82b814b3
 _HELD = {}                       # Locks of this process, by run folder

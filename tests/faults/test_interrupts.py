@@ -40,6 +40,14 @@ def has_children(process):
     return bool(psutil.Process(process.pid).children())
 
 
+def has_loaded(name):
+    "A package is being imported: the command is at work"
+    def begun(process):
+        try: return f'/{name}/' in (open(f'/proc/{process.pid}/maps').read())
+        except OSError: return False
+    return begun
+
+
 @pytest.fixture(scope='module')
 def many(tmp_path_factory, pets):
     "Photos enough to be at them for a while"
@@ -53,7 +61,9 @@ def many(tmp_path_factory, pets):
 
 
 SHORT = [('audit', 2), ('compare', 1), ('train', 2)]
-WHOLE = [(name, presses) for name in ('audit', 'predict', 'compare', 'train', 'sweep') for presses in (1, 2)]
+LASTING = ['audit', 'predict', 'compare', 'train', 'sweep', 'find', 'evaluate', 'export', 'serve', 'review', 'doubtful', 'doctor']
+QUICK = ['choose', 'next', 'archs', 'page', 'push', 'drift']     # met while they load what they need
+WHOLE = [(name, presses) for name in [*LASTING, *QUICK] for presses in (1, 2)]
 
 
 @pytest.mark.parametrize('name, presses', WHOLE if os.environ.get('CATDOG_FAULTS') == 'long' else SHORT)
@@ -64,7 +74,17 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
         'audit': (['audit', many], has_children), 'compare': (['compare', runs, '--out', tmp_path/'report'], has_children),
         'train': (['train', *options(tiny)], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
         'sweep': (['sweep', *(f'{key}={value}' for key, value in tiny.items())], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
-        'predict': (['predict', model, '-'], after(3))}
+        'predict': (['predict', model, '-'], after(3)),
+        'find': (['find', pets, '--candidates', 'test_resnet,baseline', '--weights', 'none', '--runs', tmp_path/'runs'], has_loaded('torch')),
+        'evaluate': (['evaluate', model, '--robustness'], has_loaded('torch')),
+        'export': (['export', model, '-o', tmp_path/'out', '--formats', 'onnx-int8'], has_loaded('torch')),
+        'serve': (['serve', model, '--port', 0], has_loaded('onnxruntime')),
+        'review': (['review', pets, '--review', tmp_path/'review.csv'], has_children),
+        'doubtful': (['doubtful', pets, '--review', tmp_path/'review.csv'], has_loaded('torch')),
+        'doctor': (['doctor', '--device', 'cpu'], has_loaded('torch')),
+        'choose': (['choose', runs], has_loaded('numpy')), 'next': (['next', runs], has_loaded('numpy')),
+        'archs': (['archs', 'mobile'], has_loaded('numpy')), 'page': (['page', model, '-o', tmp_path/'out'], has_loaded('numpy')),
+        'push': (['push', model, 'me/pets'], has_loaded('numpy')), 'drift': (['drift', tmp_path/'log', model], has_loaded('numpy'))}
     words, begun = commands[name]
     status, said = lines_of([BIN/'catdog', *words], presses, begun, tmp_path, subprocess.PIPE if name == 'predict' else None)
     assert status == 130 and 'Traceback' not in said and 'Error' not in said, said
