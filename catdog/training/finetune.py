@@ -503,7 +503,7 @@ def _consider_averages(training, history, keep):
 def _describe_kept(keep):
     "Which weights are kept, in a line"
     names = {0: 'the head alone', 'average': 'an average of the weights before and after tuning'}
-    return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.loss:.4f}"
+    return f"keeps {names.get(keep.epoch_of_best, f'epoch {keep.epoch_of_best}')}, validation loss {keep.lowest:.4f}"
 
 def _describe_nothing(timings, ended, epochs):
     "That a tuning was for nothing, and after how many of its epochs that was seen"
