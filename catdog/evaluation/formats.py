@@ -234,7 +234,7 @@ def model_card(
     scores = quality(exported[0].test)
     interval = f"{percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}"
     tested = f"Accuracy {percent(scores['accuracy'])}% ({interval}% at 95%) on {plural(scores['photos'], 'photo')} it had not seen"
-    start = record.weights.source or 'nothing: trained from scratch'
+    start = record.weights.source or 'random weights'
     sides = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
     lines = [f"# {record.config.arch}: {listing(classes)}", '',
         f'Tells {listing(classes)} in photos. Made by catdog from the run {run.folder.name}.', '',

@@ -32,7 +32,7 @@ def class_table(
 
 def _origin(record):
     "What is known of where weights and photos come from"
-    source, energy = record.weights.source or 'nothing: trained from scratch', record.timings.train_wh
+    source, energy = record.weights.source or 'random weights', record.timings.train_wh
     photos = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
     lines = [f'- Trained from {source}, at {record.config.image_size} pixels.', f'- Photos by side and class: {photos}.']
     if energy: lines.append(f"- Training took {energy:.0f} Wh on {record.hardware.cpu or 'one machine'}.")

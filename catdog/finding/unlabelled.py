@@ -41,7 +41,7 @@ def seen_photos(
 )->pd.DataFrame:             # sha256, and dhash and thumbnail ('' where the photos are not on this machine)
     "The photos that networks learned from."
     hashes, looks = pd.concat([_learned_from(network) for network in networks]).drop_duplicates(), []
-    for data in {Run(network).info['config']['data'] for network in networks}:
+    for data in {Run(network).record.config.data for network in networks}:
         try: looks.append(audit_photos(find_photos(data))[_LOOK])
         except (DataError, ConfigError, OSError): continue
     known = pd.concat([pd.DataFrame(columns=_LOOK), *looks]).drop_duplicates('sha256').set_index('sha256')

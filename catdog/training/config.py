@@ -174,6 +174,13 @@ class SplitSettings(VariationSettings):
         if folds and fold >= folds: raise ValueError(f'is too many for folds = {folds}: folds count from 0 up')
         return fold
 
+    @field_validator('group')
+    @classmethod
+    def _a_pattern(cls, group):
+        try: re.compile(group or '')
+        except re.error as error: raise ValueError(f'is no regular expression: {error}') from None
+        return group
+
 # %% ../../nbs/24_training.config.ipynb #34982bc3
 def _argument(text):
     "A number, a switch or a name that an argument's text spells. ValueError for what is none"
@@ -225,13 +232,6 @@ class RunConfig(SplitSettings):
         folder = user_path(teacher or '.')
         if not teacher or all((folder/file).is_file() for file in ('run.json', 'model.safetensors')): return teacher
         raise ValueError('is no folder of a finished run: it needs run.json and model.safetensors')
-
-    @field_validator('group')
-    @classmethod
-    def _a_pattern(cls, group):
-        try: re.compile(group or '')
-        except re.error as error: raise ValueError(f'is no regular expression: {error}') from None
-        return group
 
     @field_validator('first_image_size')
     @classmethod

@@ -180,7 +180,7 @@ def load_teacher(
     order = torch.tensor([classes.index(name) for name in sorted(classes)], device=device)
     def answer(views):
         with torch.no_grad(), autocast(device, precision): return model(seen_by(views, shape, expected)).float()[:, order]
-    return answer, dict(name=run.folder.name, arch=run.record.config.get('arch'), sha256=hash_file(run.folder/'model.safetensors'))
+    return answer, dict(name=run.folder.name, arch=run.record.config.arch, sha256=hash_file(run.folder/'model.safetensors'))
 
 # %% ../../nbs/33_training.finetune.ipynb #63157287
 def _describe_start(arch, weights):
