@@ -44,7 +44,8 @@ def photos(tmp_path_factory):
 class Labeller(Page):
     "A command that asks for labels, in a process of its own, and a person who knows the truth"
     def __init__(self, *command):
-        self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([str(c) for c in command], preexec_fn=take_interrupts, **pipes)
         self.told = []
         self.read_until('Open http')
         self.base, _, self.token = self.told[-1].removeprefix('Open ').strip().partition('?token=')
@@ -84,7 +85,8 @@ def test_labels_are_asked_for_killed_and_gone_on(learned, photos, tmp_path):
     first.stop(signal.SIGKILL)
     assert len(read_verdicts(labels)) == 5
 
-    again = Labeller(BIN/'catdog', 'compare', learned[1], '--out', tmp_path/'report', '--delta', 1, '--unlabelled', photos, '--labels', labels)
+    more = ('--out', tmp_path/'report', '--delta', 1, '--unlabelled', photos, '--labels', labels)
+    again = Labeller(BIN/'catdog', 'compare', learned[1], *more)
     assert [photo['sha256'] for photo in again.asked()] == [photo['sha256'] for photo in batch[5:]]
     while again.process.poll() is None:
         again.label(again.asked())
