@@ -1713,6 +1713,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'catdog/finding/unlabelled.py'),
                                            'catdog.finding.unlabelled._open': ( 'finding.unlabelled.html#_open',
                                                                                 'catdog/finding/unlabelled.py'),
+                                           'catdog.finding.unlabelled._tell': ( 'finding.unlabelled.html#_tell',
+                                                                                'catdog/finding/unlabelled.py'),
                                            'catdog.finding.unlabelled._wait': ( 'finding.unlabelled.html#_wait',
                                                                                 'catdog/finding/unlabelled.py'),
                                            'catdog.finding.unlabelled.guess_photos': ( 'finding.unlabelled.html#guess_photos',

@@ -377,7 +377,8 @@ def lr(figure=Path('lr.svg'), steps=100, **settings):
         with redirect_stdout(sys.stderr): trial = try_rates(config, steps)   # the answer alone is what a script reads
         figure.parent.mkdir(parents=True, exist_ok=True)
         plot_rates(trial).savefig(figure)
-    _say(_wrapped(f"{config.arch}: try --lr {trial.suggested:g}; the recipe takes {trial.recipe:g}. Look at {figure} before you take either."))
+    rates = f'try --lr {trial.suggested:g}; the recipe takes {trial.recipe:g}'
+    _say(_wrapped(f'{config.arch}: {rates}. Look at {figure} before you take either.'))
     typer.echo(f'{trial.suggested:g}')
 
 # %% ../nbs/75_cli.ipynb #41feba40

@@ -51,7 +51,7 @@ def seen_photos(
 def _left_out(photos, why):
     "A sentence on photos that are left out; '' where there are none"
     names = [Path(path).name for path in photos.path]
-    return f'Left out: {plural(len(names), "photo")} {why} ({listing(names, 3)}).' if names else ''
+    return f'Left out, {why}: {plural(len(names), "photo")} ({listing(names, 3)}).' if names else ''
 
 def read_unlabelled(
     folder:str|Path,             # Folder of photos, folders in it too
@@ -67,8 +67,8 @@ def read_unlabelled(
     learned, own = set(group[:len(seen)]), group[len(seen):].set_axis(good.index)
     known = own.isin(learned)
     copies = ~known & own.duplicated()
-    said = [_left_out(photos[photos.status == 'skipped'], 'that cannot be read'),
-        _left_out(good[known], 'that a network learned from, or their near-copies'), _left_out(good[copies], 'that are copies of others')]
+    said = [_left_out(photos[photos.status == 'skipped'], 'since it cannot be read'),
+        _left_out(good[known], 'since a network learned from it or a near-copy'), _left_out(good[copies], 'as a copy of another')]
     kept = good[~known & ~copies]
     if kept.empty: raise DataError(f'unlabelled {str(folder)!r} holds no photo to ask about. {" ".join(filter(None, said))}')
     return kept[['path', 'sha256']].reset_index(drop=True), [text for text in said if text]
@@ -152,14 +152,17 @@ def _wait(file, asked):
         before = written
         time.sleep(.2)
 
+def _tell(text): print(text, flush=True)
+
 def _open(labelling, port=0):
     "The page of the next batch"
     title = 'Photos on which the networks differ'
     return open_review(labelling.doubts(), labelling.classes, labelling.file, port=port, title=title).start()
 
+# %% ../../nbs/71_finding.unlabelled.ipynb #dd414292
 def serve_labelling(
     labelling:Labelling,
-    say=print,               # Takes a line
+    say=_tell,               # Takes a line
     port:int=0               # On loopback; 0 takes a free one
 )->Standing:                 # What is known at the end
     "Ask for labels on a page of this machine until enough is known, or until interrupted."

@@ -10,7 +10,6 @@ __all__ = ['RECIPE_VERSION', 'Channels', 'plain_value', 'Settings', 'PhotoSettin
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
 import ast, difflib, functools, math, os, re
-from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -37,8 +36,8 @@ def plain_value(
     return value if str in kinds else _as_number(value)
 
 def _has_long_name(text):
-    "Whether a part of it is longer than a file's name can be; an address may be"
-    return '://' not in text and any(len(part.encode(errors='surrogatepass')) > 255 for part in re.split(r'[/\\]', text))
+    "Whether a part of it, or of a list with commas, is longer than a file's name can be; an address may be"
+    return '://' not in text and any(len(part.encode(errors='surrogatepass')) > 255 for part in re.split(r'[/\\,]', text))
 
 def _as_number(value):
     "The number that a text spells, as papermill reads it after `-p`; anything else as it stands"

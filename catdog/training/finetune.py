@@ -158,11 +158,12 @@ def _check_teacher(run, classes, catalogue):
     if sorted(classes) != wanted:
         raise ConfigError(f'teacher = {run.folder} knows {listing(classes, 5)}, and the photos here are of {listing(wanted, 5)}')
     try: photos = run.photos
-    except (OSError, ValueError): return warnings.warn(f'{run.folder} does not say which photos it learned from: test photos may be among them')
+    except (OSError, ValueError):
+        return warnings.warn(f'{run.folder} does not say which photos it learned from: test photos may be among them')
     tested = catalogue.sha256[catalogue.split == 'test']
     seen = tested.isin(photos.sha256[photos.split.isin(['train', 'valid'])]).sum()
-    if seen: warnings.warn(f'{seen} of {plural(len(tested), "test photo")} taught the teacher {run.folder}, so that accuracy here flatters: '
-        'train it with the same split_seed and folds')
+    met = f'{seen} of {plural(len(tested), "test photo")} taught the teacher {run.folder}, so that accuracy here flatters'
+    if seen: warnings.warn(f'{met}: train it with the same split_seed and folds')
 
 def load_teacher(
     config:RunConfig,            # Names the run

@@ -74,7 +74,8 @@ def resolve(
     resolved = {field: _settle(config, recipe, field) for field in ('epochs', 'lr', 'augmentation', 'label_smoothing', 'norms')}
     if name == 'frozen': resolved['epochs'] = 0
     resolved['layer_decay'] = config.layer_decay
-    by_family = name == 'finetune' and config.layer_decay is None and config.stem_lr_ratio == RunConfig.model_fields['stem_lr_ratio'].default
+    usual_stem = config.stem_lr_ratio == RunConfig.model_fields['stem_lr_ratio'].default
+    by_family = name == 'finetune' and config.layer_decay is None and usual_stem
     if by_family: resolved['layer_decay'] = family_of(config.arch).layer_decay
     resolved['recipe_version'] = RECIPE_VERSION
     return recipe, dict(recipe=name, **resolved)
