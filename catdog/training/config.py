@@ -112,7 +112,7 @@ class LearningSettings(PhotoSettings):
     stem_lr_ratio:float = Field(0.1, gt=0, le=1,
         description="when fine-tuning, the stem's learning rate over the head's; those between are spaced evenly on a log scale")
     layer_decay:float|None = Field(None, gt=0, le=1,
-        description="when fine-tuning, the learning rate of a layer over the next one's, in place of stem_lr_ratio; None takes the family's")
+        description="when fine-tuning, a layer's learning rate over the next one's, for stem_lr_ratio; None takes the family's")
     unfreeze:Literal['all', 'gradual'] = Field('all', description='when fine-tuning: all at once, or stage by stage from the head down')
     norms:Literal['auto', 'frozen', 'batch'] = Field('auto',
         description="statistics of batch norms: kept as they are, or taken from the batches; 'auto' keeps them when fine-tuning")
