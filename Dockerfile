@@ -4,6 +4,7 @@
 #           docker run --rm --read-only -p 127.0.0.1:8000:8000 -v "$PWD/exported:/model:ro" -e CATDOG_API_KEY=... catdog-serve
 #   train   all of catdog; TORCH_INDEX is the index of torch's wheels: CPU ones where it is left out
 #           docker build --target train -t catdog .
+#           mkdir -p runs
 #           docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/photos:/photos:ro" -v "$PWD/runs:/app/runs" catdog train --data /photos
 ARG BASE=python:3.11-slim
 

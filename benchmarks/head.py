@@ -79,7 +79,8 @@ def main():
     targets = [('to the head, over torch by hand', over('head', 'torch'), .6, False),
         ('to the head, over onnxruntime by hand', over('head', 'onnxruntime'), 1, False),
         ('the whole command, over torch by hand', over('end', 'torch'), 1, False)]
-    title = f'Seconds to a solved head of {args.arch} at {args.image_size} px, from cold: median (smallest to largest) of {args.repeats} turns'
+    what = f'Seconds to a solved head of {args.arch} at {args.image_size} px, from cold'
+    title = f'{what}: median (smallest to largest) of {args.repeats} turns'
     figures = {name: {s: summary([t[s] for t in found]) for s in stages if s in found[0]} for name, found in turns.items()}
     report('head', title, ['', *stages], rows, args, targets, figures=figures)
 

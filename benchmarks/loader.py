@@ -169,7 +169,8 @@ def targets_of(size, steady, first):
     coloured = [name for name in steady if 'colour' in name and name != 'catdog with colour']
     decoding = [name for name in coloured if not name.startswith('FFCV')]
     found = [(f'{size} px, over {name}', over('catdog', name), 1.2 if name == 'FFCV raw' else 2, True) for name in PACKED if name in steady]
-    found += [(f'{size} px, with colour over {name}', over('catdog with colour', name), 2, True) for name in coloured if name not in decoding]
+    packed = [name for name in coloured if name not in decoding]
+    found += [(f'{size} px, with colour over {name}', over('catdog with colour', name), 2, True) for name in packed]
     return found+[
         (f'{size} px, over {best(plain)}', over('catdog', best(plain)), 4, True),
         (f'{size} px, with colour over {best(decoding)}', over('catdog with colour', best(decoding)), 4, True),

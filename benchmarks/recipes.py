@@ -25,8 +25,9 @@ from measure import ROOT, arguments, report
 RECORD = ROOT/'benchmarks'/'records'/'recipes.jsonl'
 SETS = ['trashnet-690', 'caltech101-1680', 'catdog-2k', 'digits', 'sample']
 NETWORKS = ['tf_efficientnet_lite0', 'tf_efficientnet_lite2', 'tf_mobilenetv3_small_100', 'resnet50']
-QUICK = dict(sets=['trashnet-690', 'digits'], networks=['tf_efficientnet_lite0'], size=64, seeds=[0, 1, 2])
-NORMALISED = dict(tf_mobilenetv3_small_100=(.5, .5), resnet50=(0, 1))   # mean and deviation that the weights in ../shared expect
+QUICK = dict(sets=['trashnet-690', 'digits'], networks=['tf_efficientnet_lite0'], size=64, folds=3)
+# Mean and deviation that the weights in ../shared expect
+NORMALISED = dict(tf_mobilenetv3_small_100=(.5, .5), tf_mobilenetv3_large_minimal_100=(.5, .5), resnet50=(0, 1))
 SHARES = (.25, .5, .75)      # of the tuned weights, in averages with those that the tuning started from
 LARGER = 1.25                # of the side of pictures: at what size a tuned network is tried as well
 
@@ -57,7 +58,8 @@ class Job:
     data:str
     arch:str
     size:int
-    seed:int
+    seed:int         # Of the split and of the training; with folds, which of them is tested
+    folds:int        # 0 splits anew with every seed
     device:str
     shared:str
     runs:str
@@ -65,7 +67,8 @@ class Job:
     @property
     def settings(self):
         "What all of its runs have in common"
-        common = dict(data=self.data, arch=self.arch, image_size=self.size, seed=self.seed, split_seed=self.seed, device=self.device)
+        common = dict(data=self.data, arch=self.arch, image_size=self.size, seed=self.seed, device=self.device)
+        common.update(dict(folds=self.folds, fold=self.seed) if self.folds else dict(split_seed=self.seed))
         weights = Path(self.shared)/'weights'/f'{self.arch}.safetensors'
         if weights.is_file(): common['weights'] = str(weights)
         if self.arch in NORMALISED: common.update(zip(('mean', 'std'), NORMALISED[self.arch]))
@@ -77,8 +80,8 @@ class Job:
 
     @cached_property
     def catalogue(self):
-        from catdog.photos.catalogue import make_catalogue
-        return make_catalogue(self.data, split_seed=self.seed)
+        from catdog.photos.catalogue import catalogue_for
+        return catalogue_for(self.config())
 
     def model(self):
         from catdog.models.backbone import build_model
@@ -169,12 +172,23 @@ def catdog(job, averages=False, **settings):
     training.learner.add_cb(watch)
     with training.learner.no_bar(), training.learner.no_logging(): run = finetune.fit(training)
     timings, history = run.info['timings'], [row._asdict() for row in run.history.itertuples(index=False)]
-    head = HEADS.setdefault((job.name, job.arch, job.size, job.seed), timings.get('head_seconds', 0)+timings.get('head_saved', 0))
+    split = job.name, job.arch, job.size, job.seed, job.folds
+    head = HEADS.setdefault(split, timings.get('head_seconds', 0)+timings.get('head_saved', 0))
     epochs = sum(row['phase'] == 'train' for row in history)
     seconds = head+timings.get('fit_seconds', 0)-getattr(watch, 'spent', 0)
     more = dict(curve=getattr(watch, 'curve', []), others=getattr(watch, 'others', {}), history=history, resolved=training.resolved,
-        head={name: timings.get(name) for name in ('head_right', 'head_temperature', 'head_c')}, kept=timings.get('best_epoch'))
+        head={name: timings.get(name) for name in ('head_right', 'head_temperature', 'head_c')}, kept=timings.get('best_epoch'),
+        judged=timings.get('judged'))
     return dict(**both(training.model, training.dls), seconds=seconds, epochs=epochs, **more)
+
+
+def taught(job, arch):
+    "catdog's default with a teacher of the same photos; its seconds are the student's alone"
+    from catdog.training import finetune
+    own = replace(job, arch=arch)
+    training = finetune.prepare(own.config(), job.catalogue, progress=False)
+    with training.learner.no_bar(), training.learner.no_logging(): run = finetune.fit(training)
+    return dict(**catdog(job, teacher=str(run.folder)), teacher=dict(arch=arch, **both(training.model, training.dls)))
 
 
 def logistic_regression(job):
@@ -276,13 +290,15 @@ WAYS = {
     'tuned 10 at 1e-4': tuned(10, 1e-4),
     'tuned 20 at 3e-4': tuned(20, 3e-4),
     'tuned 20 at 3e-4, strong': tuned(20, 3e-4, **STRONG),
-    'timm, 20 epochs': partial(timm_loop, epochs=20)}
+    'timm, 20 epochs': partial(timm_loop, epochs=20),
+    'catdog, taught by a mobilenetv3_large': partial(taught, arch='tf_mobilenetv3_large_minimal_100')}
 
 
 def try_way(job, way):
     "A trial as a line of the record"
     torch.manual_seed(job.seed)
-    start, about = time.perf_counter(), dict(set=job.name, network=job.arch, size=job.size, way=way, seed=job.seed, device=job.device)
+    split = dict(set=job.name, network=job.arch, size=job.size, seed=job.seed, folds=job.folds)
+    start, about = time.perf_counter(), dict(**split, way=way, device=job.device)
     try: result = WAYS[way](job)
     except Exception as error: result = dict(error=f'{type(error).__name__}: {error}', where=traceback.format_exc()[-1500:])
     return dict(**about, **result, wall=round(time.perf_counter()-start, 2), load=os.getloadavg()[0])
@@ -300,13 +316,13 @@ def try_ways(job, ways, until, record):
 def read_record(path): return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def key_of(trial): return tuple(trial[part] for part in ('set', 'network', 'size', 'seed', 'way'))
+def key_of(trial): return tuple(trial.get(part, 0) for part in ('set', 'network', 'size', 'seed', 'folds', 'way'))
 
 
 def run_jobs(jobs, args, until):
     "Every job in a process of its own, some at a time"
     known = {key_of(trial) for trial in read_record(args.out) if 'error' not in trial}
-    open_ways = {job: [way for way in args.ways if (job.name, job.arch, job.size, job.seed, way) not in known] for job in jobs}
+    open_ways = {job: [way for way in args.ways if (job.name, job.arch, job.size, job.seed, job.folds, way) not in known] for job in jobs}
     spawn = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(args.workers, mp_context=spawn, max_tasks_per_child=1) as pool:
         tasks = [pool.submit(try_ways, job, ways, until, args.out) for job, ways in open_ways.items() if ways]
@@ -325,7 +341,7 @@ def outcomes(trials):
     "Every score there is as a row: of the trials, and of what else the weights of a tuned network could have become"
     for trial in trials:
         if 'error' in trial: continue
-        about = {name: trial[name] for name in ('set', 'network', 'size', 'seed', 'seconds', 'epochs')}
+        about = {name: trial.get(name, 0) for name in ('set', 'network', 'size', 'seed', 'folds', 'seconds', 'epochs')}
         yield dict(**about, way=trial['way'], accuracy=trial['accuracy'], log_loss=trial['log_loss'])
         others = trial.get('others') or {}
         for name, found in others.items(): yield dict(**about, way=f"{trial['way']}: {name}", **plain(found))
@@ -341,18 +357,25 @@ CANDIDATES = ('average 0.5', 'average 0.75')   # beside the last weights, as cat
 def plain(found): return dict(accuracy=found['accuracy'], log_loss=found['log_loss'])
 
 
+def paired(some, other):
+    "Points of accuracy of a way over another, and half a 95% interval over the splits that both were tried on"
+    points = (100*(some.accuracy-other.accuracy)).dropna()
+    return f'{points.mean():+.1f} ± {half_width(points):.1f}' if len(points) > 1 else f'{points.mean():+.1f}' if len(points) else ''
+
+
 def table(trials):
-    "A line a set, network and way: means over the seeds, and the gain over the solved head, paired by seed"
+    "A line a set, network and way: means over the splits; the gain over the solved head and what the default has over it, both paired"
     rows = pd.DataFrame(list(outcomes(trials)))
     if rows.empty: return
-    split = ['set', 'network', 'size', 'seed']
-    heads = rows[rows.way == 'solved head'].set_index(split)
-    for (name, arch, size, way), some in rows.groupby(['set', 'network', 'size', 'way'], sort=False):
+    split = ['set', 'network', 'size', 'seed', 'folds']
+    heads, ours = (rows[rows.way == way].set_index(split) for way in ('solved head', 'catdog'))
+    for (name, arch, size, folds, way), some in rows.groupby(['set', 'network', 'size', 'folds', 'way'], sort=False):
         some = some.set_index(split)
-        gain, loss = (100*(some.accuracy-heads.accuracy)).dropna(), (some.log_loss-heads.log_loss).dropna()
-        over = f'{gain.mean():+.1f} ± {half_width(gain):.1f}'
-        yield (f'{name}  {arch}  {size} px  {way}', len(some), f'{100*some.accuracy.mean():.1f}', over, f'{some.log_loss.mean():.3f}',
-            f'{loss.mean():+.3f}', f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}')
+        loss, splits = (some.log_loss-heads.log_loss).dropna(), f'{len(some)} of {folds} folds' if folds else f'{len(some)} seeds'
+        accuracy = f'{100*some.accuracy.mean():.1f}', paired(some, heads), paired(ours, some)
+        losses = f'{some.log_loss.mean():.3f}', f'{loss.mean():+.3f}'
+        costs = f'{some.seconds.median():.0f}', f'{some.epochs.mean():.0f}'
+        yield f'{name}  {arch}  {size} px  {way}', splits, *accuracy, *losses, *costs
 
 
 def make_jobs(args, folder):
@@ -361,7 +384,7 @@ def make_jobs(args, folder):
     places = {name: find_set(name, args.shared, folder) for name in args.sets}
     for place in places.values():
         if place: make_catalogue(place)
-    common = dict(size=args.size, device=args.device, shared=args.shared, runs=folder)
+    common = dict(size=args.size, folds=args.folds, device=args.device, shared=args.shared, runs=folder)
     for seed in args.seeds:
         for name in args.sets:
             for arch in args.networks:
@@ -375,12 +398,14 @@ def main():
         quick=(0, '1 takes two sets, one network and small pictures'),
         sets=(SETS, 'photos'), networks=(NETWORKS, 'timm names'), ways=(list(WAYS), 'ways to fine-tune'),
         size=(128, 'side of the input, in pixels'), seeds=([0, 1, 2], 'of the split and of the training'),
+        folds=(0, 'parts of all photos, each tested once, in place of seeds'),
         device=('cpu', 'where networks are computed'), workers=(1, 'jobs at a time; seconds mean something with one'),
         shared=(str(ROOT.parent/'shared'), 'folder with data/SET and weights/NETWORK.safetensors'),
         lines=(0, '1 runs nothing, and makes the table of the lines that are there'),
         where=('', 'what the lines were measured on, where that is another machine'), minutes=(1e6, 'after which no trial is begun'),
         out=(str(RECORD), 'lines of finished trials, which are not repeated'))
     if args.quick: vars(args).update(QUICK)
+    if args.folds: args.seeds = list(range(args.folds))
     args.out, args.shared = Path(args.out), str(Path(args.shared).resolve())
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
@@ -388,8 +413,9 @@ def main():
         if not args.lines: run_jobs(list(make_jobs(args, folder)), args, start+60*args.minutes)
     chosen = dict(set=args.sets, network=args.networks, way=args.ways, seed=args.seeds)
     trials = [trial for trial in read_record(args.out) if all(trial[part] in some for part, some in chosen.items())]
-    columns = ['', 'seeds', 'accuracy %', 'points over the head', 'log loss', 'over the head', 'seconds', 'epochs']
-    title = 'Ways to fine-tune: means over seeds, each with a split of its own; seconds are medians'
+    over = ['points over the head', 'of the default over it']
+    columns = ['', 'splits', 'accuracy %', *over, 'log loss', 'over the head', 'seconds', 'epochs']
+    title = 'Ways to fine-tune: means over splits, differences paired with 95% intervals; seconds are medians'
     if args.where: title = f'{title} ({args.where})'
     report('recipes', title, columns, list(table(trials)), args, **(dict(machine=dict(where=args.where)) if args.where else {}))
 

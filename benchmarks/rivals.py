@@ -1,5 +1,6 @@
-"""Loaders that other projects are known for, on the same photos and crops as catdog's. Each is left out where its package is missing:
-`pip install ffcv` builds with Debian's g++, pkg-config, libturbojpeg0-dev and libopencv-dev, `pip install nvidia-dali-cuda120` needs no card."""
+"""Loaders that other projects are known for, on the same photos and crops as catdog's. Each is left out where its package is missing.
+`pip install ffcv` builds with Debian's g++, pkg-config, libturbojpeg0-dev and libopencv-dev; `pip install nvidia-dali-cuda120` needs no
+card."""
 from importlib.util import find_spec
 from pathlib import Path
 

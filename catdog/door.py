@@ -190,7 +190,8 @@ def run_notebook(
         if 'Kernel died' not in str(error): raise
         raise ValueError(f'the kernel of {out} did not start: is there room in the home folder and in {tempfile.gettempdir()}?') from None
     except papermill.PapermillExecutionError as error:
-        if not _refused(error, out): raise ValueError(f'{explain_os_error(error.evalue)}\n({error.ename}; the notebook up to there is {out})') from None
+        where = f'({error.ename}; the notebook up to there is {out})'
+        if not _refused(error, out): raise ValueError(f'{explain_os_error(error.evalue)}\n{where}') from None
         _remove_stub(out, made)
         raise ValueError(error.evalue) from None
 

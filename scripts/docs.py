@@ -17,6 +17,25 @@ UNSERVED = """<script>if (location.protocol === 'file:') addEventListener('DOMCo
   note.textContent = 'Opened as a file: search needs the pages served. Run `make serve` and open http://127.0.0.1:8000.';
   document.querySelector('main')?.prepend(note);
 });</script>"""
+NOT_LIVE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>What is in this photo?</title>
+<style>
+  :root { color-scheme: light dark }
+  body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 0 auto; padding: 1rem }
+</style>
+<main>
+<h1>What is in this photo?</h1>
+<p>Here a network labels the photo that you drop, in your own browser. This copy of the site was made without it, as it needs two things that
+rendering pages does not: a training of the baseline on the drawn sample, which takes about a minute, and onnxruntime for browsers, 14 MB
+that are taken from npm once.</p>
+<p><code>python scripts/live.py</code> adds both to this folder, and <code>make docs</code> ends with it. With a run of your own,
+<code>catdog page RUN -o page/</code> writes the same page for your classes.</p>
+</main>
+</html>
+"""
 
 
 def render():
@@ -61,9 +80,16 @@ def with_plain_names(page):
     return re.sub(r'__main__(?:<span class="op">\.</span>|\.)', '', page)
 
 
+def write_live(folder):
+    "What stands where the live page goes until scripts/live.py has made it"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder/'index.html').write_text(NOT_LIVE, encoding='utf-8')
+
+
 if __name__ == '__main__':
     os.chdir(ROOT)
     render()
+    write_live(SITE/'live')
     rewrite(SITE.rglob('*.css'), without_web_fonts)
     rewrite(SITE.rglob('*.html'), lambda page: with_plain_names(with_note(with_descriptions(page))))
     print(SITE/'index.html')

@@ -51,7 +51,7 @@ def test_its_commands_are_those_of_catdog(path):
     assert set(task) <= KEYS
     used = set(re.findall(r'\$([A-Z_]+)', task['run']))
     assert used <= set(task['envs'])
-    fields = set(re.findall(r'(\w+)=\$', task['run'])) | set(re.findall(r'(\w+)=\d', task['run']))
+    fields = set(re.findall(r'(\w+)="?\$', task['run'])) | set(re.findall(r'(\w+)=\d', task['run']))
     assert fields <= set(RunConfig.model_fields)
     assert subprocess.run(['bash', '-n'], input=task['setup']+task['run'], text=True).returncode == 0
 
@@ -111,6 +111,15 @@ def test_the_image_takes_what_it_needs():
     assert copied and all(f'!{name}' in ignored and (ROOT/name).exists() for name in copied)
     shown = run('make', '--dry-run', 'container', 'CONTAINER=podman', cwd=ROOT)
     assert '--target serve' in shown.stdout and '--target train' in shown.stdout
+
+
+@pytest.mark.parametrize('name', ['Dockerfile', 'cloud/README.md', 'nbs/machines.ipynb', '.github/workflows/container.yml'])
+def test_folders_are_there_before_they_are_mounted(name):
+    "A folder that docker has to make is root's, and nobody else can write there"
+    text = (ROOT/name).read_text().replace('\\"', '"')
+    written = [(mount.start(), mount[1]) for mount in re.finditer(r'-v "\$PWD/(\w+):[\w/]+"', text)]
+    assert written
+    for place, folder in written: assert re.search(rf'mkdir (-p )?([\w ]+ )?{folder}\b', text[:place]), f'{name} mounts {folder}'
 
 
 def test_pre_commit_runs_what_there_is():

@@ -72,3 +72,9 @@ def test_archs_lists_without_weights():
     done = catdog('archs', 'mobilenetv3_*', '--max-params', '3M', '--licence', 'apache*', '--json')
     rows = json.loads(done.stdout)
     assert rows and all(row['parameters'] <= 3 and row['licence'] == 'apache-2.0' for row in rows)
+
+
+def test_a_long_list_of_candidates_is_no_long_name():
+    from catdog.finding.find import make_find_config
+    names = ','.join(f'efficientnet_b{i}' for i in range(40))
+    assert make_find_config(candidates=names).candidates == names

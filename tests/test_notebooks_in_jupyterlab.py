@@ -106,8 +106,8 @@ def test_every_cell_runs_and_nothing_is_red(lab, name, page, request):
     page.set_viewport_size(dict(width=1280, height=1000))
     page.goto(f'{address}lab/tree/{name}.ipynb?reset', timeout=60000)
     page.locator('.jp-Notebook').wait_for(timeout=60000)
-    ready = 'async () => { const shown = window.jupyterapp.shell.currentWidget; await shown.context.ready; await shown.sessionContext.ready }'
-    page.evaluate(ready)
+    shown = 'const shown = window.jupyterapp.shell.currentWidget'
+    page.evaluate(f'async () => {{ {shown}; await shown.context.ready; await shown.sessionContext.ready }}')
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
     found = page.evaluate(FOUND)
     if name == 'explore': judge_one(page, here)

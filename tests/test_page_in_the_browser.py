@@ -2,11 +2,14 @@
 import functools
 import http.server
 import json
+import shutil
+import sys
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from conftest import catdog
+from conftest import ROOT, catdog, render_site, run
 
 
 @pytest.fixture(scope='module')
@@ -36,14 +39,21 @@ def drawn(folder):
     return sorted((folder/'photos').iterdir())
 
 
-@pytest.fixture
-def address(folder):
+@contextmanager
+def served(folder):
+    "The address of a folder's files"
     quiet = type('Quiet', (http.server.SimpleHTTPRequestHandler,), dict(log_message=lambda *_: None))
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(quiet, directory=folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}'
-    server.shutdown()
-    server.server_close()
+    try: yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def address(folder):
+    with served(folder) as address: yield address
 
 
 ASK = """async names => {
@@ -75,3 +85,22 @@ def test_a_person_drops_a_photo_on_a_phone(drawn, address, page):
     assert page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
     page.set_input_files('#file', dict(name='a.jpg', mimeType='image/jpeg', buffer=b'meow'))
     page.wait_for_function("document.getElementById('said').textContent.length > 12")
+
+
+def test_the_site_shows_it_live(tmp_path, runs, page):
+    "Inside the site's own page: a drawn picture is offered, labelled, and explained"
+    site = shutil.copytree(render_site(), tmp_path/'site')
+    done = run(sys.executable, ROOT/'scripts'/'live.py', '--model', next(runs.glob('baseline*')), '--out', site/'live')
+    if 'cannot be had' in done.stderr: pytest.skip(f'onnxruntime for browsers is neither cached nor reached: {done.stderr.strip()[:200]}')
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    errors = []
+    page.on('pageerror', lambda error: errors.append(str(error)))
+    with served(site) as address:
+        page.goto(f'{address}/live.html')
+        live = page.frame_locator('iframe')
+        live.locator('#examples button').nth(1).click()
+        live.locator('#shares tr').nth(1).wait_for()
+        live.locator('#where').click()
+        live.locator('#heat:not([hidden])').wait_for()
+        assert 'less probable' in live.locator('#hint').inner_text() and live.locator('#said').inner_text() in ('cat', 'dog')
+    assert not errors

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 LONG = os.environ.get('CATDOG_FAULTS') == 'long'     # then other values each time, and more of them
 ANY = dict(deadline=None, suppress_health_check=list(HealthCheck), derandomize=not LONG)
-TEXTS = ['', ' ', 'none', 'None', 'nan', 'inf', '-inf', 'true', '0', '1e400', 'a\0b', 'x'*500, '../../x', '{arch}', '猫', "a'b", 'a,b', '0.0', '1e3', '~0']
+TEXTS = ['', ' ', 'none', 'None', 'nan', 'inf', '-inf', 'true', '0', '1e400', 'a\0b', 'x'*500, '../../x', '{arch}', '猫',
+    "a'b", 'a,b', '0.0', '1e3', '~0']
 ODD = [*TEXTS, None, True, False, math.nan, math.inf, -1, 0, 1, 2, 32, 10**30, .5, [], [1, 2], [.5]*3, {}]
 REFUSED = dict(std=0, mean='nan', epochs=True, data='', device='meta', optimizer='adahessian', arch='resnet18./../../../evil/x',
     image_size=33.5, clip='inf', group='(')

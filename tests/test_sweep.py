@@ -60,6 +60,20 @@ def test_your_own_preset(tmp_path):
     assert done.returncode == 0 and len(done.stdout.split()) == 4 and '4 to train' in done.stderr
 
 
+def test_weights_mean_and_std_by_arch(tmp_path):
+    "A table in a preset, for files of several makers"
+    from catdog.sweeps.launch import read_sweep
+    (tmp_path/'sweep').mkdir()
+    for name in ('one', 'two'): (tmp_path/f'{name}.safetensors').touch()
+    rows = [f'{{arch: test_resnet, weights: {tmp_path}/one.safetensors, mean: [0.4, 0.5, 0.6], std: [0.2, 0.2, 0.3]}}',
+            f'{{arch: test_vit, weights: {tmp_path}/two.safetensors, mean: 0.5, std: 0.5}}']
+    (tmp_path/'sweep'/'mine.yaml').write_text('# @package _global_\ngrids:\n'+''.join(f'  - {row}\n' for row in rows))
+    found = read_sweep(['+sweep=mine', 'seed=0,1'], tmp_path).configs
+    told = {(c.arch, c.weights.split('/')[-1], c.mean, c.std) for c in found}
+    assert len(found) == 4 and told == {('test_resnet', 'one.safetensors', (.4, .5, .6), (.2, .2, .3)),
+                                        ('test_vit', 'two.safetensors', (.5,)*3, (.5,)*3)}
+
+
 def test_one_failure_does_not_end_the_others(tmp_path, pets):
     "On submitit's local executor"
     (tmp_path/'broken.pth').write_bytes(b'no weights')
@@ -118,6 +132,22 @@ def test_runs_in_a_bucket_by_ray(tmp_path, pets, bucket):
 
     missing = catdog('compare', 's3://nowhere/runs')
     assert missing.returncode == 2 and 's3://nowhere/runs' in missing.stderr and 'Traceback' not in missing.stderr
+
+
+@pytest.mark.skipif(os.environ.get('CATDOG_FAULTS') != 'long', reason='in the long form (make faults)')
+def test_a_dead_ray_worker_is_tried_again(tmp_path, pets):
+    pytest.importorskip('ray')
+    runs = tmp_path/'runs'
+    command = [str(word) for word in (BIN/'catdog', 'sweep', *settings(seed='0,1', epochs=20, data=pets, runs=runs), 'hydra/launcher=ray')]
+    sweep = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    def worker():
+        if not list(runs.glob('*/history.csv')): return None
+        children = psutil.Process(sweep.pid).children(recursive=True)
+        return next((one for one in children if one.cmdline()[:1] and one.cmdline()[0].startswith('ray::')), None)
+    wait_for(worker, 300).kill()
+    _, told = sweep.communicate(timeout=600)
+    states = [json.loads(path.read_text())['status'] for path in runs.glob('*/run.json')]
+    assert sweep.returncode == 0 and states == ['finished', 'finished'], told
 
 
 def test_a_spot_machine_is_taken_away(tmp_path, pets, bucket):

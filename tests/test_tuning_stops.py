@@ -1,11 +1,13 @@
-"""How long fine-tuning takes follows from the solved head: nothing follows where it is right on photos held out."""
+"""How long fine-tuning takes follows from the solved head, and it ends where it brings nothing."""
+import shutil
+
 import numpy as np
 import pytest
 import timm
 from PIL import Image
 from safetensors.torch import save_file
 
-from catdog.photos.catalogue import make_catalogue
+from catdog.photos.catalogue import catalogue_for
 from catdog.training.config import make_config
 from catdog.training.finetune import fit, prepare
 
@@ -23,16 +25,46 @@ def colours(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope='module')
+def guesses(colours):
+    "The same photos under labels that nothing in them tells: a head is right on about half of them"
+    files = sorted((colours/'photos').rglob('*.png'))
+    for place, label in zip(np.random.default_rng(1).permutation(len(files)), ['heads', 'tails']*len(files)):
+        (colours/'guesses'/label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(files[place], colours/'guesses'/label/f'{place}.png')
+    return colours/'guesses'
+
+
+def tune(colours, data, runs, **settings):
+    config = make_config(arch='test_resnet', weights=str(colours/'test_resnet.safetensors'), data=str(data), image_size=48, batch_size=16,
+        precision='fp32', valid_fraction=.3, runs=str(runs), **settings)
+    training = prepare(config, catalogue_for(config), progress=False)
+    with training.learner.no_bar(), training.learner.no_logging(): return fit(training)
+
+
 ASKED = {'auto': (dict(), 0), 'by name': (dict(recipe='finetune'), 2), 'by number': (dict(epochs=1), 1)}
 
 
 @pytest.mark.parametrize('settings, epochs', ASKED.values(), ids=ASKED)
 def test_epochs_after_a_head_that_is_right(colours, tmp_path, settings, epochs):
-    weights = str(colours/'test_resnet.safetensors')
-    config = make_config(arch='test_resnet', weights=weights, data=str(colours/'photos'), image_size=48, batch_size=16, precision='fp32',
-        runs=str(tmp_path), **settings)
-    training = prepare(config, make_catalogue(config.data, config.valid_fraction, config.test_fraction, config.split_seed), progress=False)
-    with training.learner.no_bar(), training.learner.no_logging(): run = fit(training)
-    assert run.record.timings.head_right >= .99
-    assert run.record.resolved.epochs == epochs == (run.history.phase == 'train').sum()
-    assert ('fine-tuning is left out' in (run.record.timings.tuning or '')) == (epochs == 0)
+    run = tune(colours, colours/'photos', tmp_path, **settings)
+    assert run.info['timings']['head_right'] >= .99
+    assert run.info['resolved']['epochs'] == epochs == (run.history.phase == 'train').sum()
+    assert ('fine-tuning is left out' in (run.info['timings'].get('tuning') or '')) == (epochs == 0)
+
+
+@pytest.mark.parametrize('settings', [dict(lr=1.), dict(lr=1e-6)], ids=['harms', 'changes nothing'])
+def test_a_tuning_that_brings_nothing_is_ended_and_says_so(colours, guesses, tmp_path, settings):
+    run = tune(colours, guesses, tmp_path, **settings)
+    timings = run.info['timings']
+    assert timings['head_right'] < .97 and run.info['resolved']['epochs'] == 10
+    assert run.history.phase.tolist() == ['head', *['train']*3]
+    judged = timings['judged']
+    assert timings['best_epoch'] == 0 and judged['standard_error']-judged['loss_apart'] < .02*judged['loss_before']
+    assert timings['tuning'].startswith('fine-tuning brought nothing here and was ended after 3 of 10 epochs: the head is kept')
+
+
+@pytest.mark.parametrize('settings', [dict(epochs=4), dict(recipe='finetune'), dict(keep='last')], ids=str)
+def test_epochs_that_were_asked_for_are_trained(colours, guesses, tmp_path, settings):
+    run = tune(colours, guesses, tmp_path, lr=1., **settings)
+    assert (run.history.phase == 'train').sum() == run.info['resolved']['epochs'] and 'judged' not in run.info['timings']

@@ -274,6 +274,8 @@ def _decide(ask):
     return _undecided(ask, name)
 
 # %% ../../nbs/57_comparison.choose.ipynb #bd2891a0
+_NONE_CHEAPER = 'Nothing that is not worse is cheaper by more than the noise of measuring.'
+
 def _undecided(ask, name):
     "The answer where the data leave open whether `name` is good enough"
     later = _shown_together(ask, name)

@@ -18,8 +18,7 @@ import pandas as pd
 from ..errors import ConfigError
 from ..files import changed_files, user_path
 from ..words import listing, plural
-from ..training.config import RunConfig
-from ..training.run import CalibrationRecord, CostRecord, Run
+from ..training.run import CalibrationRecord, CostRecord, Run, recipe_of
 from ..evaluation.metrics import quality, take_apart
 from .statistics import Tested
 
@@ -107,8 +106,9 @@ NOT_OF_THE_SETUP = {'seed', 'split_seed', 'fold', 'runs', 'rerun', 'wandb', 'dev
 def _setup_settings(record):
     "The settings that make a setup, as resolved"
     settings, resolved = record.config.model_dump(), record.resolved.to_dict()     # defaults included
-    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms')
+    names = ('recipe', 'epochs', 'lr', 'augmentation', 'label_smoothing', 'norms', 'layer_decay')
     settings.update({name: resolved[name] for name in names if name in resolved})
+    settings['recipe_version'] = recipe_of(record)
     weights = record.weights
     settings['weights'] = f'{weights.used}:{weights.source}' if weights.used == 'file' else weights.used
     return {name: value for name, value in settings.items() if name not in NOT_OF_THE_SETUP}
@@ -234,7 +234,7 @@ def _drop(table, keep, left_out, reason):
 # %% ../../nbs/55_comparison.gather.ipynb #ede64710
 _MEASURED = ['latency_ms', 'latency_p95_ms', 'images_per_second', 'peak_memory_mb',
     'onnx_latency_ms', 'onnx_latency_p95_ms', 'onnx_memory_mb', 'latency_iqr_ms', 'onnx_latency_iqr_ms']
-_OF_THE_NETWORK = ('image_size', 'fc_layers', 'tta', 'number_format')   # settings
+_OF_THE_NETWORK = ('image_size', 'fc_layers', 'model_args', 'tta', 'number_format')   # settings
 
 def _network(row):
     "What the costs of a run belong to"

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..files import cache_folder, making, write_atomically
 from .predict import Artefact, find_model
+from .serve import photo_page
 
 # %% ../../nbs/39_deploy.page.ipynb #b2035203
 RUNTIME_ADDRESS = 'https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-1.30.0.tgz'
@@ -45,7 +46,8 @@ def fetch_runtime(
     return folder
 
 # %% ../../nbs/39_deploy.page.ipynb #212c3629
-_PAGE = {'live.html': 'index.html', 'live.js': 'live.js', 'photo.js': 'photo.js', 'photo.css': 'photo.css'}
+_PAGE = ('live.js', 'photo.js', 'photo.css')
+_NOTE = 'The photo stays on this device: the network runs in this page.'
 
 def check_for_browser(
     artefact:Artefact            # ConfigError where a page cannot run it as it is run here
@@ -59,7 +61,8 @@ def check_for_browser(
 def write_page(
     model:str|Path,              # A run's folder, or an exported model.onnx
     folder:str|Path,             # To make
-    runtime:str|Path|None=None   # onnxruntime-web's package as a file; None takes it from npm, once
+    runtime:str|Path|None=None,  # onnxruntime-web's package as a file; None takes it from npm, once
+    examples=()                  # Pictures that a visitor may try, each with a name of its own
 )->Path:                         # index.html
     "A page that labels photos without a server. ConfigError where there is no artefact or no onnxruntime for browsers."
     path, folder = find_model(model), Path(folder)
@@ -70,7 +73,10 @@ def write_page(
     source = fetch_runtime(runtime)
     folder.mkdir(parents=True, exist_ok=True)
     for name in RUNTIME_FILES: shutil.copy(source/name, folder/name)
+    for picture in examples: shutil.copy(picture, folder/Path(picture).name)
     shutil.copy(path, folder/'model.onnx')
-    for name, target in _PAGE.items(): write_atomically(folder/target, (files('catdog')/'page'/name).read_bytes())
-    write_atomically(folder/'about.json', json.dumps(dict(classes=artefact.classes, run=artefact.facts.get('run'))).encode())
+    for name in _PAGE: write_atomically(folder/name, (files('catdog')/'page'/name).read_bytes())
+    about = dict(classes=artefact.classes, run=artefact.facts.get('run'), examples=[Path(picture).name for picture in examples])
+    write_atomically(folder/'about.json', json.dumps(about).encode())
+    write_atomically(folder/'index.html', photo_page('live.js', _NOTE, "'self' 'wasm-unsafe-eval'").encode())
     return folder/'index.html'

@@ -73,13 +73,15 @@ def load_onnxruntime():
 def open_session(
     path:str|Path,           # An ONNX file, or OpenVINO's model.xml
     threads:int|None=None,   # None takes onnxruntime's choice
-    provider:str|None=None   # Of onnxruntime, such as 'CUDAExecutionProvider'; None is the processor's
+    provider:str|None=None,  # Of onnxruntime, such as 'CUDAExecutionProvider'; None is the processor's
+    spinning:bool=True       # Threads wait busily: quicker for one photo after another, slower where others want the cores
 ):
     "A model file ready to run. ValueError where it cannot be, or where the provider is not there."
     if Path(path).suffix == '.xml': return OpenvinoSession(path, threads)
     options = load_onnxruntime().SessionOptions()
     options.log_severity_level = 3
     if threads: options.intra_op_num_threads = threads
+    if not spinning: options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     there = load_onnxruntime().get_available_providers()
     if provider and provider not in there:
         raise ValueError(f"onnxruntime has no {provider} here, only {', '.join(there)}: the package onnxruntime-gpu brings CUDA's")
@@ -139,9 +141,10 @@ class Artefact:
     def __init__(self,
         path:str|Path,               # As `export_model` writes it
         threads:int|None=None,       # None takes onnxruntime's choice
-        provider:str|None=None       # As for `open_session`
+        provider:str|None=None,      # As for `open_session`
+        spinning:bool=True           # As for `open_session`
     ):
-        self.path, self.session = Path(path), open_session(path, threads, provider)
+        self.path, self.session = Path(path), open_session(path, threads, provider, spinning)
         self.facts = parse_facts(self.session.get_modelmeta().custom_metadata_map.get('catdog'), str(path))
         self.classes, self.shape = self.facts['classes'], self.facts['shape']
         self.resize_inside, self.weights_sha256 = bool(self.facts.get('resize_inside')), self.facts.get('weights_sha256')
@@ -201,13 +204,14 @@ def find_model(
 
 # %% ../../nbs/34_deploy.predict.ipynb #69fc96ba
 def find_artefact(
-    model:Path                   # As `find_model` finds it
+    model:Path,                  # As `find_model` finds it
+    spinning:bool=True           # As for `open_session`
 )->Artefact|None:
     "The artefact of a model, where there is one of just these weights and onnxruntime to run it."
-    if model.suffix in ('.onnx', '.xml'): return Artefact(model)
+    if model.suffix in ('.onnx', '.xml'): return Artefact(model, spinning=spinning)
     beside = model.with_suffix('.onnx')
     if not (beside.is_file() and find_spec('onnxruntime')): return None
-    artefact = Artefact(beside)
+    artefact = Artefact(beside, spinning=spinning)
     return artefact if artefact.weights_sha256 == hash_file(model) else None
 
 # %% ../../nbs/34_deploy.predict.ipynb #25171ded
@@ -339,10 +343,11 @@ class Predictor:
     "A trained network with its class names and its preprocessing."
     def __init__(self,
         run_or_model:str|Path,       # A run's folder, a model.safetensors or an exported model.onnx
-        device:str='cpu'             # Any other than 'cpu' takes torch and the weights
+        device:str='cpu',            # Any other than 'cpu' takes torch and the weights
+        spinning:bool=True           # False where photos are read while the network runs, as in a folder or a server
     ):
         path = find_model(run_or_model)
-        self.artefact = find_artefact(path) if device == 'cpu' or path.suffix in ('.onnx', '.xml') else None
+        self.artefact = find_artefact(path, spinning) if device == 'cpu' or path.suffix in ('.onnx', '.xml') else None
         facts = self.artefact.facts if self.artefact else weights_facts(path)
         self.facts, self.classes, self.shape = facts, facts['classes'], facts['shape']
         self._answer = None if self.artefact else torch_probabilities(path, device)

@@ -7,8 +7,9 @@ __all__ = ['run_network', 'mean_log_loss', 'fold_network', 'calibrate', 'multipl
            'divergence', 'sensitivity', 'find_int8', 'to_fp16']
 
 # %% ../../nbs/36_deploy.quantize.ipynb #97d60d45
-import contextlib, copy, io, tempfile
-from dataclasses import dataclass
+import contextlib, copy, io, tempfile, time
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +51,11 @@ def fold_network(
         quant_pre_process(str(given), str(folded), skip_symbolic_shape=True)
         return onnx.load(folded)
 
-class _Batches:
-    "Pixels as onnxruntime's calibration asks for them"
-    def __init__(self, pixels, size):
-        size = min(size, len(pixels))
-        self.batches = iter([pixels[i:i+size] for i in range(0, len(pixels)//size*size, size)])      # all of one size, as it wants them
+class _OneBatch:
+    "Pixels as onnxruntime's calibration asks for them, once"
+    def __init__(self, pixels): self.batches = iter([{'pixels': pixels}])
 
-    def get_next(self):
-        batch = next(self.batches, None)
-        return None if batch is None else {'pixels': batch}
+    def get_next(self): return next(self.batches, None)
 
 def calibrate(
     network,                     # As `fold_network` makes it
@@ -77,7 +74,8 @@ def calibrate(
         place = str(Path(folder)/'watched.onnx')
         with contextlib.redirect_stdout(io.StringIO()):      # it tells of every step
             calibrator = create_calibrator(file, augmented_model_path=place, providers=['CPUExecutionProvider'], **how)
-            calibrator.collect_data(_Batches(pixels, 1 if static else 8))
+            size = 1 if static else min(8, len(pixels))
+            for start in range(0, len(pixels)//size*size, size): calibrator.collect_data(_OneBatch(pixels[start:start+size]))
             return calibrator.compute_data()
 
 # %% ../../nbs/36_deploy.quantize.ipynb #4045e747
@@ -124,10 +122,13 @@ class Int8:
     lost:float                   # Share of the accuracy on them; negative where it gained
     in_float:list                # Names of the layers left in float
     layers:int                   # Of all
+    photos:int                   # Of validation
+    unfinished:bool=False        # The time ran out before the bound held
 
     def holds(self, bound)->bool:
         "Whether it answers as the float network does, within the bound."
-        return max(self.log_loss-self.float_log_loss, self.moved) <= bound and self.lost <= .003+1e-9
+        photos_lost = round(self.lost*self.photos)
+        return max(self.log_loss-self.float_log_loss, self.moved) <= bound and photos_lost <= max(1, .003*self.photos)
 
 def divergence(
     exact:np.ndarray,            # float (n, classes), of the float network
@@ -140,24 +141,43 @@ def divergence(
 # %% ../../nbs/36_deploy.quantize.ipynb #c7575506
 _ASKED = 32                      # Validation photos to find the sensitive layers with
 
+def _smallest_first(network):
+    "The layers that multiply, those of the fewest weights first"
+    sizes = {constant.name: np.prod(constant.dims) for constant in network.graph.initializer}
+    weights = {node.name: sum(sizes.get(name, 0) for name in node.input) for node in network.graph.node}
+    return sorted(layer_names(network), key=weights.get)
+
 def sensitivity(
     network,                     # As `fold_network` makes it
     ranges,                      # As `calibrate` makes them
-    pixels:np.ndarray            # uint8 (n, 3, size, size)
-)->dict[str, float]:             # By layer: `divergence` with it alone in bytes
+    pixels:np.ndarray,           # uint8 (n, 3, size, size)
+    seconds:float=np.inf         # No further layer is asked after these
+)->dict[str, float]:             # By layer, those of the fewest weights first: `divergence` with it alone in bytes
     "How little each layer bears to be in bytes."
-    exact, layers = run_network(network, pixels), layer_names(network)
-    def moved_by(layer):
+    exact, layers, harm, end = run_network(network, pixels), _smallest_first(network), {}, time.monotonic()+seconds
+    for layer in layers:
+        if time.monotonic() > end: break
         others = [name for name in layers if name != layer]
-        return divergence(exact, run_network(quantize(network, ranges, others), pixels))
-    return {layer: moved_by(layer) for layer in layers}
+        harm[layer] = divergence(exact, run_network(quantize(network, ranges, others), pixels))
+    return harm
 
+# %% ../../nbs/36_deploy.quantize.ipynb #ed66e5bc
 def _judge(network, in_float, layers, exact, pixels, labels):
     "A network in bytes beside the float network's answers"
     answers = run_network(network, pixels)
     lost = float((exact.argmax(1) == labels).mean()-(answers.argmax(1) == labels).mean())
     losses = mean_log_loss(answers, labels), mean_log_loss(exact, labels)
-    return Int8(network, *losses, divergence(exact, answers), lost, list(in_float), len(layers))
+    return Int8(network, *losses, divergence(exact, answers), lost, list(in_float), len(layers), len(labels))
+
+def _leave_in_float(found, judge, worst_first, bound, end):
+    "The best network in bytes as more and more layers go back to float: until the bound holds, or the time is out"
+    n = 1
+    while not found.holds(bound) and len(found.in_float) < len(worst_first):
+        if time.monotonic() > end: return replace(found, unfinished=True)
+        more = judge(worst_first[:n])
+        if more.holds(bound) or more.moved <= found.moved or n == len(worst_first): found = more
+        n = min(2*n, len(worst_first))
+    return found
 
 # %% ../../nbs/36_deploy.quantize.ipynb #e7aa6d90
 def find_int8(
@@ -165,22 +185,23 @@ def find_int8(
     train_pixels:np.ndarray,     # uint8 (n, 3, size, size), to calibrate on
     valid_pixels:np.ndarray,     # To judge by
     valid_labels:np.ndarray,     # int (n,)
-    bound:float=.005             # How much the log loss may rise, and the answers may move
+    bound:float=.005,            # How much the log loss may rise, and the answers may move
+    seconds:float=600.           # After these the best so far is taken
 )->Int8:
     "The network in bytes, as far as it bears it."
-    folded, exact = fold_network(network), run_network(network, valid_pixels)
+    end, folded, exact = time.monotonic()+seconds, fold_network(network), run_network(network, valid_pixels)
     layers, few = layer_names(folded), valid_pixels[:_ASKED]
     def judge(ranges, in_float): return _judge(quantize(folded, ranges, in_float), in_float, layers, exact, valid_pixels, valid_labels)
-    tried = {percentile: calibrate(folded, train_pixels, percentile) for percentile in (None, 99.99)}
-    whole = {percentile: judge(ranges, ()) for percentile, ranges in tried.items()}
-    best = min(whole, key=lambda percentile: whole[percentile].moved)
-    if whole[best].holds(bound): return whole[best]
-    harm = sensitivity(folded, tried[best], few)
-    worst_first, n = sorted(layers, key=lambda layer: -harm[layer]), 1
-    while True:
-        found = judge(tried[best], worst_first[:n])
-        if found.holds(bound) or n >= len(layers): return found
-        n = min(2*n, len(layers))
+    ranges = calibrate(folded, train_pixels)
+    found = judge(ranges, [])
+    if found.holds(bound): return found
+    if time.monotonic() < end:
+        nearly_all = calibrate(folded, train_pixels[:_ASKED], 99.99)
+        other = judge(nearly_all, [])
+        if other.moved < found.moved: found, ranges = other, nearly_all
+    harm = {} if found.holds(bound) else sensitivity(folded, ranges, few, (end-time.monotonic())/2)
+    worst_first = sorted(layers, key=lambda layer: -harm.get(layer, 0))
+    return _leave_in_float(found, partial(judge, ranges), worst_first, bound, end)
 
 # %% ../../nbs/36_deploy.quantize.ipynb #87e32b45
 def to_fp16(

@@ -7,7 +7,7 @@ __all__ = ['FORMATS', 'STANDALONE', 'side_photos', 'prepare_pixels', 'looks_of_r
            'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'export_run']
 
 # %% ../../nbs/44_evaluation.formats.ipynb #c2307ddc
-import shutil, tempfile
+import shutil, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -80,15 +80,17 @@ def check_formats(
         raise ConfigError("format 'openvino' cannot be run here, so it is not written: pip install 'catdog-timm[openvino]'")
     return list(dict.fromkeys(formats))
 
-def _make_network(run, form, model, shape, classes, data):
+def _make_network(run, form, model, shape, classes, data, seconds):
     "The network in one format, and what there is to say of it"
     network = network_graph(model, shape)
     if form in ('onnx', 'openvino'): return network, {}
     if form == 'onnx-fp16': return to_fp16(network), {}
     train, valid = side_photos(run, 'train', data, 128), side_photos(run, 'valid', data)
     labels = np.array([classes.index(label) for label in valid.label])
-    found = find_int8(network, prepare_pixels(train.path, shape), prepare_pixels(valid.path, shape), labels)
-    about = dict(calibrated_on=len(train), layers=found.layers, layers_in_float=len(found.in_float), answers_moved=found.moved)
+    start = time.monotonic()
+    found = find_int8(network, prepare_pixels(train.path, shape), prepare_pixels(valid.path, shape), labels, seconds=seconds)
+    about = dict(calibrated_on=len(train), layers=found.layers, layers_in_float=len(found.in_float), answers_moved=found.moved,
+        search_seconds=time.monotonic()-start, search_unfinished=found.unfinished)
     return found.network, about
 
 # %% ../../nbs/44_evaluation.formats.ipynb #819252c2
@@ -137,11 +139,12 @@ def export_format(
     run:Run,                     # Finished
     form:str,                    # One of `FORMATS`
     path:Path,                   # The .onnx file to write, or model.xml
-    data:str|None=None           # Where its photos lie now; None takes the run's own setting
+    data:str|None=None,          # Where its photos lie now; None takes the run's own setting
+    seconds:float=600.           # For int8, to search the layers that do not bear it
 )->Exported:
     "Write and measure one format. ValueError where it does not agree with the network that was tested."
     model, classes, shape = load_model(run.folder/'model.safetensors')
-    network, about = _make_network(run, form, model, shape, classes, data)
+    network, about = _make_network(run, form, model, shape, classes, data, seconds)
     weights = hash_files(run.folder, ['model.safetensors'])['model.safetensors']
     facts = dict(number_format=form, weights_sha256=weights, **artefact_facts(run))
     with tempfile.TemporaryDirectory() as folder:
@@ -211,6 +214,7 @@ def describe_exported(
     text = f"{exported.form}: {percent(scores['accuracy'])}% of {plural(scores['photos'], 'test photo')}, log loss {scores['log_loss']:.3f}"
     text += f", {cost['latency_ms']:.1f} ms a photo, {cost['file_mb']:.1f} MiB, {cost['largest_difference']:.4f} from torch at most"
     if cost.get('layers_in_float'): text += f"; {cost['layers_in_float']} of {cost['layers']} layers left in float"
+    if cost.get('search_unfinished'): text += f"; the search for such layers ended unfinished after {cost['search_seconds']:.0f} s"
     return text
 
 def pays(
@@ -230,7 +234,7 @@ def model_card(
     scores = quality(exported[0].test)
     interval = f"{percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}"
     tested = f"Accuracy {percent(scores['accuracy'])}% ({interval}% at 95%) on {plural(scores['photos'], 'photo')} it had not seen"
-    start = record.weights.source or 'nothing: trained from scratch'
+    start = record.weights.source or 'random weights'
     sides = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
     lines = [f"# {record.config.arch}: {listing(classes)}", '',
         f'Tells {listing(classes)} in photos. Made by catdog from the run {run.folder.name}.', '',
@@ -271,7 +275,8 @@ def export_run(
     formats:list[str]=('onnx',), # Of `FORMATS`
     data:str|None=None,          # Where its photos lie now; None takes the run's own setting
     candidates:bool=True,        # Write a run folder for each format but the plain one, for comparisons
-    say=print                    # Takes a line for each format
+    say=print,                   # Takes a line for each format
+    seconds:float=600.           # For int8, to search the layers that do not bear it
 )->Path:                         # `folder`
     "Write a run's network in several formats into a folder that stands alone."
     formats, folder = check_formats(list(formats)), Path(folder)
@@ -281,7 +286,7 @@ def export_run(
     exported = []
     for form in formats:
         name = {'onnx': 'model.onnx', 'openvino': 'model.xml'}.get(form, f"model-{form.removeprefix('onnx-')}.onnx")
-        try: exported.append(export_format(run, form, folder/name, data))
+        try: exported.append(export_format(run, form, folder/name, data, seconds))
         except ValueError as error:
             for file in model_files(folder/name): file.unlink(missing_ok=True)
             say(f'{form} is left out: {error}')

@@ -32,7 +32,7 @@ def class_table(
 
 def _origin(record):
     "What is known of where weights and photos come from"
-    source, energy = record.weights.source or 'nothing: trained from scratch', record.timings.train_wh
+    source, energy = record.weights.source or 'random weights', record.timings.train_wh
     photos = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
     lines = [f'- Trained from {source}, at {record.config.image_size} pixels.', f'- Photos by side and class: {photos}.']
     if energy: lines.append(f"- Training took {energy:.0f} Wh on {record.hardware.cpu or 'one machine'}.")
@@ -98,12 +98,12 @@ def _timm_arguments(run, model):
     import timm
     record, n_classes = run.record, model.num_classes
     arch, size = record.config.arch, record.preprocessing['size']
-    plain = bare_model(arch, n_classes, size, fc_layers=True)
+    plain = bare_model(arch, n_classes, size, fc_layers=True, model_args=model.made_with)
     if set(plain.state_dict()) != set(model.state_dict()):
         what = f'timm builds {arch} with other layers than this run has (fc_layers = false)'
         raise ConfigError(f'{what}: export it as ONNX, or train with --fc-layers')
     known = timm.get_pretrained_cfg(arch, allow_unregistered=True) if arch != 'baseline' else None
-    return dict(img_size=size) if known and known.fixed_input_size else {}
+    return dict(model.made_with, **(dict(img_size=size) if known and known.fixed_input_size else {}))
 
 def write_repo(
     run:Run,                     # Finished

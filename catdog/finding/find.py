@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from ..errors import ConfigError, DataError
+from ..files import user_path
 from ..words import in_points, duration, listing, percent, plural, points
 from ..photos.catalogue import make_catalogue
 from ..training.config import Settings, make_config
@@ -73,7 +74,7 @@ def make_find_config(
     except ValidationError as error: problems = error.errors()
     else:
         read_duration(config.budget)
-        missing = config.unlabelled and not Path(config.unlabelled).expanduser().is_dir()
+        missing = config.unlabelled and not user_path(config.unlabelled).is_dir()
         if missing: raise ConfigError(f'unlabelled = {config.unlabelled!r} is no folder')
         return config
     said = []

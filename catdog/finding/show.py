@@ -27,7 +27,7 @@ def race_headline(
 def race_table(
     race:Race,
     step:Step
-):                           # A table of rich's
+):                           # A rich table
     "How each candidate stands."
     from rich.table import Table
     rows = candidate_table(race)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, hash_file, write_atomically
+from ..files import cache_folder, hash_file, user_path, write_atomically
 from ..words import listing, markdown_text, plural
 from ..photos.audit import audit_photos
 from ..photos.duplicates import group_duplicates
@@ -41,7 +41,7 @@ def seen_photos(
 )->pd.DataFrame:             # sha256, and dhash and thumbnail ('' where the photos are not on this machine)
     "The photos that networks learned from."
     hashes, looks = pd.concat([_learned_from(network) for network in networks]).drop_duplicates(), []
-    for data in {Run(network).info['config']['data'] for network in networks}:
+    for data in {Run(network).record.config.data for network in networks}:
         try: looks.append(audit_photos(find_photos(data))[_LOOK])
         except (DataError, ConfigError, OSError): continue
     known = pd.concat([pd.DataFrame(columns=_LOOK), *looks]).drop_duplicates('sha256').set_index('sha256')
@@ -51,14 +51,14 @@ def seen_photos(
 def _left_out(photos, why):
     "A sentence on photos that are left out; '' where there are none"
     names = [Path(path).name for path in photos.path]
-    return f'Left out: {plural(len(names), "photo")} {why} ({listing(names, 3)}).' if names else ''
+    return f'Left out, {why}: {plural(len(names), "photo")} ({listing(names, 3)}).' if names else ''
 
 def read_unlabelled(
     folder:str|Path,             # Folder of photos, folders in it too
     seen:pd.DataFrame            # As `seen_photos` makes it
 )->tuple[pd.DataFrame, list[str]]:   # path and sha256, one row a photo; and what was left out, in sentences
     "The photos of a folder that may be asked about. DataError where there are none."
-    paths = photos_below(Path(folder).expanduser())
+    paths = photos_below(user_path(folder))
     if not paths: raise DataError(f'unlabelled {str(folder)!r} holds no photos')
     photos = audit_photos(pd.DataFrame(dict(path=paths)))
     good = photos[photos.status != 'skipped']
@@ -67,8 +67,8 @@ def read_unlabelled(
     learned, own = set(group[:len(seen)]), group[len(seen):].set_axis(good.index)
     known = own.isin(learned)
     copies = ~known & own.duplicated()
-    said = [_left_out(photos[photos.status == 'skipped'], 'that cannot be read'),
-        _left_out(good[known], 'that a network learned from, or their near-copies'), _left_out(good[copies], 'that are copies of others')]
+    said = [_left_out(photos[photos.status == 'skipped'], 'since it cannot be read'),
+        _left_out(good[known], 'since a network learned from it or a near-copy'), _left_out(good[copies], 'as a copy of another')]
     kept = good[~known & ~copies]
     if kept.empty: raise DataError(f'unlabelled {str(folder)!r} holds no photo to ask about. {" ".join(filter(None, said))}')
     return kept[['path', 'sha256']].reset_index(drop=True), [text for text in said if text]
@@ -152,14 +152,17 @@ def _wait(file, asked):
         before = written
         time.sleep(.2)
 
+def _tell(text): print(text, flush=True)
+
 def _open(labelling, port=0):
     "The page of the next batch"
     title = 'Photos on which the networks differ'
     return open_review(labelling.doubts(), labelling.classes, labelling.file, port=port, title=title).start()
 
+# %% ../../nbs/71_finding.unlabelled.ipynb #dd414292
 def serve_labelling(
     labelling:Labelling,
-    say=print,               # Takes a line
+    say=_tell,               # Takes a line
     port:int=0               # On loopback; 0 takes a free one
 )->Standing:                 # What is known at the end
     "Ask for labels on a page of this machine until enough is known, or until interrupted."
@@ -216,7 +219,7 @@ def label_networks(
     guesses, classes = _all_guesses(networks, photos, say)
     read = guesses[(guesses != '').all(axis=1)]
     paths = dict(zip(photos.sha256, photos.path))
-    return Labelling(read.loc[random_order(read.index, seed)], paths, classes, Path(file).expanduser(), delta, said)
+    return Labelling(read.loc[random_order(read.index, seed)], paths, classes, user_path(file), delta, said)
 
 # %% ../../nbs/71_finding.unlabelled.ipynb #2f0a1d85
 def networks_of(

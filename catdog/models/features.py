@@ -175,12 +175,17 @@ def solve_head(
     balance:bool=False           # Whether all classes count the same, however many photos they have
 )->tuple[np.ndarray, np.ndarray, float]:     # Weights (classes, features) and bias (classes,), and the chosen C of scikit-learn
     "The best linear layer on frozen features."
+    # Features on one scale, so that one penalty suits all of them
     mean, std = features.mean(0), features.std(0)+1e-6
     x, valid_x = (((some-mean)/std).astype(np.float64) for some in (features, valid_features))
+
+    # A layer for each penalty; the validation photos choose
     class_weight = 'balanced' if balance else None
     fits = [LogisticRegression(C=c, max_iter=2000, class_weight=class_weight).fit(x, labels) for c in HEAD_CS]
     losses = [log_loss(valid_labels, fit.predict_proba(valid_x), labels=fit.classes_) for fit in fits]
     best = fits[int(np.argmin(losses))]
+
+    # The scale goes into the layer, so that it takes features as they are
     return *_as_layer(best, mean, std), best.C
 
 # %% ../../nbs/23_models.features.ipynb #ce06c515

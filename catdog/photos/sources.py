@@ -399,7 +399,9 @@ def read_list(
     "Labels from a table. DataError where a column or a photo is missing."
     file = Path(file)
     try: table = read_table(file)
-    except Exception as error: raise DataError(f'{file} cannot be read as a table: {explain_os_error(str(error).strip().splitlines()[0])}') from None
+    except Exception as error:
+        said = explain_os_error(str(error).strip().splitlines()[0])
+        raise DataError(f'{file} cannot be read as a table: {said}') from None
     read = table.attrs.get('said', '')
     said = [f'{file.name} was {read}'] if read else []
     table, taken = _columns_of(table, file)

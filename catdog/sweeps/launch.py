@@ -8,7 +8,7 @@ __all__ = ['omega_text', 'hydra_text', 'quote_places', 'Sweep', 'read_sweep', 'v
 
 # %% ../../nbs/52_sweeps.launch.ipynb #e05af1bb
 import hashlib, os, re, signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -119,10 +119,13 @@ class Sweep:
     overrides:list[list[str]]    # One list a run
 
 def _preset_folder(folder):
-    "A folder of presets as Hydra's search path names it"
+    "A folder of presets as Hydra's search path names it: `sweep` alone, since a folder called `runs` beside it would be a choice too"
     folder = user_path(folder).resolve()
     if not folder.is_dir(): raise ConfigError(f'config_dir {str(folder)!r} is no folder that exists')
-    return f'file://{folder}'
+    alone = cache_folder()/'presets'/hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    alone.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError): (alone/'sweep').symlink_to(folder/'sweep')
+    return f'file://{alone}'
 
 def _open_hydra(config_dir):
     "Hydra with catdog's presets, and before them those of a folder"

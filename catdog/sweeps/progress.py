@@ -137,7 +137,7 @@ def _table_row(run):
 def progress_table(
     runs:list[Look],
     finished:int=8           # How many of the finished ones are shown
-):                           # A table of rich's
+):                           # A rich table
     "The table that is shown while a sweep runs."
     from rich.table import Table
     table = Table(title=headline(runs), title_justify='left', title_style='bold', box=None, pad_edge=False)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['GrowImages', 'StepSeed', 'batch_norms', 'FrozenNorms', 'plain_model', 'GradualUnfreezing', 'SoftCrossEntropy',
            'MixImages', 'Erase', 'class_weights', 'balanced_order', 'BalanceClasses', 'Accumulate', 'AverageWeights',
-           'KeepBest', 'average_with', 'StopEarly', 'DivergedError', 'StopDiverged', 'BFloat16']
+           'KeepBest', 'average_with', 'StopEarly', 'seen_by', 'soft_loss', 'Distill', 'JudgeOnce', 'DivergedError',
+           'StopDiverged', 'BFloat16']
 
 # %% ../../nbs/28_training.callbacks.ipynb #b8154d0b
 import math
@@ -21,6 +22,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from ..device import autocast, fix_seed
+from ..photos.preprocessing import Preprocessing
 from ..models.backbone import stage_groups
 
 # %% ../../nbs/28_training.callbacks.ipynb #6b1d40a7
@@ -246,6 +248,59 @@ class StopEarly(Callback):
     def __init__(self, keep, patience): self.keep, self.patience = keep, patience
     def after_epoch(self):
         if self.epoch+1-(self.keep.epoch_of_best or 0) >= self.patience: raise CancelFitException
+
+# %% ../../nbs/28_training.callbacks.ipynb #5617bdd6
+def seen_by(
+    views:torch.Tensor,          # float32 (n, 3, size, size), normalised for one network
+    shape:Preprocessing,         # What that network expects
+    other:Preprocessing          # What another network expects
+)->torch.Tensor:                 # float32 (n, 3, size, size) of the other's size, normalised for it
+    "The same views for another network."
+    mean, std, other_mean, other_std = (torch.tensor(v, device=views.device).view(3, 1, 1)
+        for v in (shape.mean, shape.std, other.mean, other.std))
+    sizes = dict(size=(other.size, other.size), mode='bilinear', antialias=True)
+    if views.shape[-1] != other.size: views = nn.functional.interpolate(views, **sizes)
+    return views*(std/other_std)+(mean-other_mean)/other_std
+
+def soft_loss(
+    logits:torch.Tensor,         # float32 (n, classes)
+    answers:torch.Tensor,        # Likewise, the teacher's logits
+    temperature:float=2.         # Both are divided by it
+)->torch.Tensor:                 # 0 where both say the same; as steep at every temperature
+    "How far a network is from its teacher: the Kullback-Leibler divergence."
+    ours, theirs = (some.div(temperature).log_softmax(1) for some in (logits, answers))
+    return temperature**2*nn.functional.kl_div(ours, theirs, reduction='batchmean', log_target=True)
+
+# %% ../../nbs/28_training.callbacks.ipynb #fcaca735
+class Distill(Callback):
+    "Learn from labels and from a teacher."
+    order, run_valid = 8, False      # after views are mixed and erased
+    def __init__(self,
+        teacher,                     # A function of the network's views that gives logits (n, classes), in the order of its classes
+        share:float=.5,              # Of the teacher in the loss
+        temperature:float=2.
+    ): self.teacher, self.share, self.temperature = teacher, share, temperature
+
+    def before_batch(self):
+        with torch.no_grad(): self.answers = self.teacher(self.xb[0])
+
+    def after_loss(self):
+        soft = soft_loss(self.pred, self.answers, self.temperature)
+        self.learn.loss_grad = (1-self.share)*self.loss_grad+self.share*soft
+
+# %% ../../nbs/28_training.callbacks.ipynb #5cff550e
+class JudgeOnce(Callback):
+    "End the training after an epoch unless `goes_on()` says otherwise."
+    order, run_valid = 76, False   # before the checkpoint, so that one that goes on was judged
+    def __init__(self,
+        epoch:int,               # After how many epochs
+        goes_on                  # A function without arguments
+    ): self.after, self.goes_on, self.ended = epoch, goes_on, False
+
+    def after_epoch(self):
+        if self.epoch+1 != self.after: return
+        self.ended = not self.goes_on()
+        if self.ended: raise CancelFitException
 
 # %% ../../nbs/28_training.callbacks.ipynb #c3baec68
 class DivergedError(ValueError):

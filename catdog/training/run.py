@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ConfigRecord', 'AGAIN', 'WeightsRecord', 'CatalogueRecord', 'HardwareRecord', 'TimingsRecord', 'ResolvedRecord',
-           'MetricsRecord', 'CostRecord', 'CalibrationRecord', 'RunRecord', 'read_record', 'run_name', 'Run',
-           'open_run', 'photos_changed', 'explain_new_run', 'find_run', 'progress_file', 'open_progress', 'tell',
-           'stage', 'hold_run', 'release_run']
+           'MetricsRecord', 'CostRecord', 'CalibrationRecord', 'RunRecord', 'read_record', 'run_name', 'recipe_of',
+           'explain_recipe', 'Run', 'open_run', 'photos_changed', 'explain_new_run', 'find_run', 'progress_file',
+           'open_progress', 'tell', 'stage', 'hold_run', 'release_run']
 
 # %% ../../nbs/25_training.run.ipynb #031e7299
 import hashlib, json, os, re, threading
@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, public_address, user_path, write_atomically
-from .config import RunConfig
+from ..files import cache_folder, hash_file, public_address, user_path, write_atomically
+from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
 class _Part(BaseModel):
@@ -68,7 +68,8 @@ class TimingsRecord(_Part):
     head_saved:float|None = None     # Seconds that cached features saved
     head_right:float|None = None     # Share of training photos that the head is right on held out
     head_temperature:float|None = None   # What its logits were divided by before tuning
-    tuning:str|None = None           # Why fine-tuning was left out
+    tuning:str|None = None           # Why fine-tuning was left out, or ended
+    judged:dict|None = None          # What the validation photos said of it after three tenths: loss_before, loss_apart, standard_error
     fit_seconds:float|None = None
     train_seconds:float|None = None  # All of it, as if nothing had been cached
     train_images_per_second:float|None = None
@@ -94,6 +95,8 @@ class ResolvedRecord(_Part):
     precision:str = 'fp32'
     device:str = ''
     compiled:bool = False
+    layer_decay:float|None = None
+    recipe_version:int = 2           # The last that runs did not note
 
 # %% ../../nbs/25_training.run.ipynb #b6e67803
 class MetricsRecord(_Part):
@@ -184,7 +187,7 @@ def read_record(
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
 _LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies', 'folds', 'fold',   # left out where they hold the default
-    'flips', 'least_crop'}
+    'flips', 'least_crop', 'rotate', 'model_args', 'teacher', 'teacher_share', 'teacher_temperature'}
 
 def _place(data):
     "The last part of a source that names a place"
@@ -203,6 +206,8 @@ def _named_settings(config):
     settings['data'] = public_address(config.data)
     review = user_path(config.review or '')
     if config.review and review.is_file(): settings['review'] = hashlib.sha256(review.read_bytes()).hexdigest()
+    weights = user_path(config.teacher or '')/'model.safetensors'
+    if config.teacher and weights.is_file(): settings['teacher'] = hash_file(weights)
     return settings
 
 # %% ../../nbs/25_training.run.ipynb #9da098a2
@@ -213,6 +218,23 @@ def run_name(
     text = json.dumps(_named_settings(config), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     return f"{_plain(config.arch)}-{_plain(_place(public_address(config.data)))}-{config.image_size}px-s{config.seed}-{digest}"
+
+# %% ../../nbs/25_training.run.ipynb #b192f93c
+def recipe_of(
+    record:RunRecord
+)->int|None:                 # Its version; None where the settings leave nothing open, or nothing was fine-tuned
+    "Which version of the recipes settled a run."
+    is_open = None in (record.config.epochs, record.config.lr)
+    tuned = record.resolved.recipe == 'finetune'
+    return record.resolved.recipe_version if is_open and tuned else None
+
+def explain_recipe(
+    record:RunRecord
+)->str:                      # '' where the recipes of today would settle it alike
+    "That a run was trained by the recipe of an earlier catdog."
+    version = recipe_of(record)
+    if version in (None, RECIPE_VERSION): return ''
+    return f'it was trained by version {version} of the recipes, which is {RECIPE_VERSION} now: --rerun trains it by that'
 
 # %% ../../nbs/25_training.run.ipynb #7c9531c8
 class Run:
@@ -360,7 +382,6 @@ def stage(
     if os.environ.get('RANK', '0') == '0': timer.start()   # one of several workers says it for all
     try: yield
     finally: timer.cancel()
-
 
 # %% ../../nbs/25_training.run.ipynb #82b814b3
 _HELD = {}                       # Locks of this process, by run folder

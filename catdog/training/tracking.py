@@ -60,7 +60,7 @@ def _tracking_callback():
 
     class Tracking(WandbCallback):
         def before_fit(self):
-            self.learn.gather_args = dict   # the settings are sent already, and fastai cannot describe an optimiser of torch's
+            self.learn.gather_args = dict   # the settings are sent already, and fastai cannot describe a torch optimiser
             super().before_fit()
 
         def after_batch(self):
