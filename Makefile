@@ -25,7 +25,7 @@ test: $(READY)
 
 # The long form of tests/faults: 120,000 damaged photos, kills at 25 moments of trainings and sweeps, every cached file damaged, full disks
 faults: $(READY)
-	CATDOG_FAULTS=long $(BIN)/python -m pytest tests/faults tests/test_find.py tests/test_label_the_disagreements.py tests/test_settings_are_refused_by_name.py tests/test_sweep.py tests/test_splits_and_copies.py
+	CATDOG_FAULTS=long $(BIN)/python -m pytest tests/faults tests/test_find.py tests/test_label_the_disagreements.py tests/test_settings_are_refused_by_name.py tests/test_sweep.py tests/test_splits_and_copies.py tests/test_real_photos.py
 
 docs: $(READY)
 	$(BIN)/python scripts/docs.py
