@@ -258,7 +258,7 @@ def verdict(
 _GROUPS = {
     'What is trained on which photos': 'arch data review train_photos weights mean std recipe image_size',
     'Steps': 'epochs batch_size accumulate optimizer lr weight_decay schedule warm_up first_image_size patience keep balance',
-    'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers model_args teacher teacher_share teacher_temperature',
+    'Fine-tuning': 'stem_lr_ratio layer_decay unfreeze norms wise_ft fc_layers model_args teacher teacher_share teacher_temp',
     'Against overfitting': 'augmentation flips rotate least_crop mixup cutmix erasing label_smoothing clip ema tta',
     'Splits and seeds': 'valid_fraction test_fraction split_seed folds fold group near_copies seed',
     'This machine': 'device precision deterministic compile processes checkpoint_minutes',

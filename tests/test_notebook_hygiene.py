@@ -28,6 +28,16 @@ def test_notebook_is_clean(path):
             assert not own, f'a path of one machine in the output of cell {cell["id"]}'
 
 
+@pytest.mark.parametrize('path', [path for path in NOTEBOOKS if path.stem[0].isdigit()], ids=lambda p: p.stem)
+def test_imports_of_examples_stand_alone(path):
+    "The site runs each cell with an import, and none of those above it: with other code in it the page would not be made"
+    for cell in json.loads(path.read_text())['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] != 'code' or source.startswith('#|') or source.lstrip().startswith(('%', '!')): continue
+        kinds = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(source).body]
+        assert all(kinds) or not any(kinds), source
+
+
 @pytest.mark.parametrize('name', ['train', 'compare'])
 def test_one_parameters_cell(name):
     cells = json.loads((ROOT/'nbs'/f'{name}.ipynb').read_text())['cells']

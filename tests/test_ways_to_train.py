@@ -10,7 +10,7 @@ from catdog.training.finetune import fit, load_teacher, prepare
 from catdog.training.recipes import FAMILIES, OTHERS, family_of, resolve
 from catdog.training.run import run_name
 
-LATER = dict(model_args='drop_path_rate=0.1', rotate=15, flips='both', least_crop=.5, teacher_share=.7, teacher_temperature=4)
+LATER = dict(model_args='drop_path_rate=0.1', rotate=15, flips='both', least_crop=.5, teacher_share=.7, teacher_temp=4)
 
 
 def ready(pets, runs, **settings):

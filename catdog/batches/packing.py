@@ -7,7 +7,7 @@ __all__ = ['TORCH_RESAMPLING', 'JPEG_QUALITY', 'CHUNK', 'NO_ROOM', 'NOT_WRITABLE
            'CompressedPhotos', 'DirectPhotos', 'map_ahead', 'pack_photos']
 
 # %% ../../nbs/17_batches.packing.ipynb #bc7ff407
-import errno, hashlib, io, json, os, shutil, sys, warnings
+import errno, hashlib, io, json, os, shutil, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from ..errors import DataError
 from ..files import cache_folder
-from ..machine import progress_bar, usable_cores
+from ..machine import progress_bar, say_aside, usable_cores
 from ..photos.decode import open_photo
 from ..photos.preprocessing import Preprocessing
 
@@ -265,7 +265,7 @@ def _wait_for(lock, progress):
     "Take the lock; say so where another process has it"
     try: return lock.acquire(timeout=1)
     except Timeout:
-        if progress: print('another process is packing the same photos: waiting for it', file=sys.stderr)
+        if progress: say_aside('another process is packing the same photos: waiting for it')
         return lock.acquire()
 
 def _size_text(n): return f'{n/1e9:.1f} GB' if n >= 1e9 else f'{n/1e6:.0f} MB'

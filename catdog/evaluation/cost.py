@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..files import write_atomically
-from ..machine import in_notebook, peak_memory_mb, usable_cores
+from ..machine import peak_memory_mb, say_aside, usable_cores
 from ..device import autocast, card_joules, exact_products, largest_batch, others_on_card, synchronize
 from ..photos.decode import open_photo
 from ..photos.preprocessing import Preprocessing
@@ -41,8 +41,6 @@ def describe_holder()->str:  # Such as 'process 4711 (resnet18)'
     return f"process {holder['pid']} ({holder['what']})"
 
 # %% ../../nbs/41_evaluation.cost.ipynb #4bc6277f
-def _say_aside(text): print(text, file=sys.stdout if in_notebook() else sys.stderr, flush=True)      # a notebook shows stderr as an alarm
-
 def _wait_for_turn(lock, patience, say):
     "Whether the lock was had"
     try: lock.acquire(timeout=min(.5, patience))
@@ -67,7 +65,7 @@ def _card_is_free(device, patience, say):
 def measuring(
     what:str='a measurement',    # Said to those who wait
     patience:float=60,           # Seconds to wait for another measurement; after that it goes on beside it
-    say=_say_aside,          # Takes a line
+    say=say_aside,               # Takes a line
     device:torch.device=torch.device('cpu')      # A GPU is waited for as well, until no other process computes on it
 ):
     "Wait for this machine's turn. Gives `alone` (nothing else measured, nor computed on the card) and `busy` (processor share of others)."

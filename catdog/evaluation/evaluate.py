@@ -7,7 +7,7 @@ __all__ = ['predict_photos', 'measure_costs', 'sure_thresholds', 'artefact_facts
            'find_others', 'known_photos', 'name_content', 'test_on', 'place_of', 'evaluate_folder']
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #ef160154
-import hashlib, json, os, re, sys, time
+import hashlib, json, os, re, time
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..machine import say_aside
 from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
 from ..files import cache_folder, hash_files, public_address, user_path, write_atomically
@@ -70,7 +71,7 @@ def _say(text):
     try:
         with open(progress_file() or os.devnull, 'a') as stream: stream.write(f'{text}\n')
     except OSError: pass
-    print(text, file=sys.stderr, flush=True)
+    say_aside(text)
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #f9febad5
 _HOLDS, _BUSY_HOLDS, _QUIET = 24*3600, 3600, .2   # seconds that costs hold, and share of the processor that others may have used

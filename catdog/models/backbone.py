@@ -291,7 +291,7 @@ def save_model(
     state = {k: v.contiguous().cpu() for k, v in model.state_dict().items()}
     fc_layers = type(model).__name__ == 'VGG' and not isinstance(model.pre_logits, nn.Identity)
     about = dict(format=1, arch=arch, classes=list(classes), preprocessing=shape.to_dict(), fc_layers=fc_layers)
-    if model.made_with: about['model_args'] = model.made_with
+    if made_with := getattr(model, 'made_with', None): about['model_args'] = made_with
     write_atomically(path, save(state, {'catdog': json.dumps(about)}))
 
 # %% ../../nbs/22_models.backbone.ipynb #c85093d5

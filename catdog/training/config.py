@@ -136,7 +136,7 @@ class VariationSettings(LearningSettings):
     teacher:str|None = Field(None, max_length=1000,
         description='folder of a finished run of the same classes, from whose network this one learns as well; None has no teacher')
     teacher_share:float = Field(0.5, gt=0, le=1, description="with a teacher: its share of the loss, the labels' being the rest")
-    teacher_temperature:float = Field(2., gt=0, le=100,
+    teacher_temp:float = Field(2., gt=0, le=100,
         description='with a teacher: what the logits of both are divided by; higher shows more of the less likely classes')
     erasing:float = Field(0., ge=0, le=1, description='probability of erasing a patch of a training photo')
     ema:float|None = Field(None, gt=0, lt=1,

@@ -393,7 +393,7 @@ def training_callbacks(
     if config.balance == 'sampler': cbs.append(BalanceClasses())
     if config.mixup or config.cutmix: cbs.append(MixImages(config.mixup, config.cutmix, resolved['label_smoothing'], len(dls.vocab)))
     if config.erasing: cbs.append(Erase(config.erasing))
-    if training.teacher: cbs.append(Distill(training.teacher, config.teacher_share, config.teacher_temperature))
+    if training.teacher: cbs.append(Distill(training.teacher, config.teacher_share, config.teacher_temp))
     # How it steps, and when it ends
     if resolved['accumulate'] > 1: cbs.append(Accumulate(resolved['accumulate']))
     if config.clip: cbs.append(GradientClip(config.clip))

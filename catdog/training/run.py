@@ -187,7 +187,7 @@ def read_record(
 # %% ../../nbs/25_training.run.ipynb #65b7abc0
 _NOT_IN_NAME = {'runs', 'rerun', 'wandb', 'device', 'processes', 'checkpoint_minutes'}
 _LATER = {'first_image_size', 'balance', 'deterministic', 'group', 'near_copies', 'folds', 'fold',   # left out where they hold the default
-    'flips', 'least_crop', 'rotate', 'model_args', 'teacher', 'teacher_share', 'teacher_temperature'}
+    'flips', 'least_crop', 'rotate', 'model_args', 'teacher', 'teacher_share', 'teacher_temp'}
 
 def _place(data):
     "The last part of a source that names a place"
