@@ -142,8 +142,8 @@ def test_a_dead_ray_worker_is_tried_again(tmp_path, pets):
     sweep = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     def worker():
         if not list(runs.glob('*/history.csv')): return None
-        children = psutil.Process(sweep.pid).children(recursive=True)
-        return next((one for one in children if one.cmdline()[:1] and one.cmdline()[0].startswith('ray::')), None)
+        children = psutil.Process(sweep.pid).children(recursive=True)     # an agent of Ray's own is one too
+        return next((one for one in children if one.cmdline()[:1] and one.cmdline()[0].startswith('ray::_hydra_job')), None)
     wait_for(worker, 300).kill()
     _, told = sweep.communicate(timeout=600)
     states = [json.loads(path.read_text())['status'] for path in runs.glob('*/run.json')]
