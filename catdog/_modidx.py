@@ -3040,6 +3040,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'catdog/training/processes.py'),
                                            'catdog.training.processes.rank': ( 'training.processes.html#rank',
                                                                                'catdog/training/processes.py'),
+                                           'catdog.training.processes.remove_launch': ( 'training.processes.html#remove_launch',
+                                                                                        'catdog/training/processes.py'),
                                            'catdog.training.processes.share_norms': ( 'training.processes.html#share_norms',
                                                                                       'catdog/training/processes.py'),
                                            'catdog.training.processes.shared_store': ( 'training.processes.html#shared_store',

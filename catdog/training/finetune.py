@@ -44,8 +44,8 @@ from ..models.features import cached_features, compute_features, head_temperatur
 from .config import RunConfig, make_config, parse_model_args, whole_address, without_secret
 from .run import Run, explain_new_run, open_run, progress_file, stage, tell
 from .optimize import make_optimizer, optimizer_groups, schedule
-from catdog.training.processes import (ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank,
-    shared_store, world_size)
+from .processes import (ShareBatches, drop_small_rest, end_with_notebook, launch_workers, processes_here, rank,
+    remove_launch, shared_store, world_size)
 from .callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, Distill, DivergedError, Erase,
     FrozenNorms, GradualUnfreezing, GrowImages, JudgeOnce, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly,
     average_with, batch_norms, class_weights, seen_by)
@@ -596,6 +596,9 @@ def fit(
                 _fit_here(training)
                 return run
             _fit_by_workers(training)
+    elif rank() == 0:            # killed after its last step, before it had tidied up
+        Checkpoint(run.folder/'checkpoint').remove()
+        remove_launch(run.folder)
     training.model.load_state_dict(load_file(model_file))
     return run
 

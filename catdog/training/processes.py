@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['rank', 'world_size', 'processes_here', 'shared_store', 'add_up', 'even_shares', 'drop_small_rest', 'share_norms',
-           'batch_norm_of_all', 'ShareBatches', 'last_error', 'launch_workers', 'end_with_notebook']
+           'batch_norm_of_all', 'ShareBatches', 'last_error', 'remove_launch', 'launch_workers', 'end_with_notebook']
 
 # %% ../../nbs/27_training.processes.ipynb #5cc1ba9b
 import os, re, shutil, signal, subprocess, sys, threading
@@ -168,6 +168,13 @@ def _worker_environment(processes, progress):
     own = dict(CATDOG_NOTEBOOK=str(os.getpid()), CATDOG_PROGRESS=progress or '', OMP_NUM_THREADS=cores, LOKY_MAX_CPU_COUNT=cores)
     return {**os.environ, **own}
 
+def remove_launch(
+    folder:str|Path              # Of a run
+):
+    "Take away what a launch that was killed has left in a run's folder."
+    shutil.rmtree(Path(folder)/'workers', ignore_errors=True)
+    (Path(folder)/'workers.log').unlink(missing_ok=True)
+
 def launch_workers(
     folder:str|Path,             # Of a prepared run: its `run.json` says what to train
     processes:int,
@@ -176,8 +183,8 @@ def launch_workers(
 ):
     "Train a run on several processes of this machine. RuntimeError, with what the first died of, where they fail."
     env, log = {**_worker_environment(processes, progress), **environment}, Path(folder)/'workers.log'
-    scratch = Path(folder)/'workers'         # which the launcher leaves behind; of a killed run, the next one removes it
-    shutil.rmtree(scratch, ignore_errors=True)
+    scratch = Path(folder)/'workers'         # which the launcher leaves behind
+    remove_launch(folder)                    # of a killed run
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', f'--log-dir={scratch}']
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     workers = subprocess.Popen([*launcher, '-m', 'catdog.training.finetune', str(folder)], env=env, start_new_session=True, **pipes)
