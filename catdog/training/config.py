@@ -291,7 +291,8 @@ def check_optimizer(
     if name not in names:
         near = _nearest(difflib.get_close_matches(name, names, 3))
         raise ValueError(f"is none of timm's optimisers{near}; timm.optim.list_optimizers() lists them")
-    if name == 'kron' and not find_spec('opt_einsum'): raise ValueError('needs opt_einsum, without which a step takes minutes: install it')
+    if name.startswith('kron') and not find_spec('opt_einsum'):
+        raise ValueError('takes minutes a step without opt_einsum: pip install opt_einsum')
     layer = torch.nn.Linear(3, 2)
     try:
         optimizer = timm.optim.create_optimizer_v2(layer, opt=name, lr=.1)
