@@ -42,7 +42,7 @@ def test_comparing_loads_no_torch(name):
     assert loaded(f'import catdog.comparison.{name}', LEARNING) == []
 
 
-COMMANDS = [['--help'], ['choose', 'RUNS'], ['compare', '--help'], ['predict', 'MODEL', 'PHOTO']]
+COMMANDS = [['--help'], ['choose', 'RUNS'], ['compare', '--help'], ['predict', 'MODEL', 'PHOTO'], ['predict', 'MODEL', 'PHOTO', '--device', 'auto']]
 
 
 @pytest.mark.parametrize('arguments', COMMANDS, ids=lambda arguments: arguments[0])
