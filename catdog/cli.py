@@ -67,7 +67,10 @@ def _switch_before(command, words, word):
 
 def _explain_usage(error, words):
     "Add to an error of the command line what a switch is, where a value was given to one"
-    extra = re.match(r'Got unexpected extra arguments? \(([^ )]+)', str(getattr(error, 'message', '')))
+    text = str(getattr(error, 'message', ''))
+    wants = re.fullmatch(r"Option '(--\S+)' requires an argument\.", text)
+    if wants and wants[1] in _PRINTING: error.message = f'{text} Here it names the file to write, such as {wants[1]} photos.json.'
+    extra = re.match(r'Got unexpected extra argument\S* \(([^ )]+)', text)
     switch = _switch_before(error.ctx.command, words, extra[1]) if extra else ''
     if not switch: return
     keep = f'; to keep what it prints, add > {extra[1]}' if switch in _PRINTING else ''
