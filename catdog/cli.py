@@ -258,7 +258,7 @@ def review(
 ):
     "Judge labels on a page of this machine, the most doubtful first: keep, relabel, drop or undo, each saved at once."
     _quiet_imports()
-    with _plain_errors():
+    with _plain_errors(f'the verdicts are in {file}, and the same command goes on'):
         from catdog.photos.catalogue import make_catalogue
         from catdog.evaluation.judge import find_doubts, runs_of_photos, serve_review
         from catdog.photos.review import read_verdicts
