@@ -259,6 +259,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'catdog.cli._is_train': ('cli.html#_is_train', 'catdog/cli.py'),
                             'catdog.cli._label_runs': ('cli.html#_label_runs', 'catdog/cli.py'),
                             'catdog.cli._new_photos': ('cli.html#_new_photos', 'catdog/cli.py'),
+                            'catdog.cli._next_epoch': ('cli.html#_next_epoch', 'catdog/cli.py'),
                             'catdog.cli._option_of': ('cli.html#_option_of', 'catdog/cli.py'),
                             'catdog.cli._option_row': ('cli.html#_option_row', 'catdog/cli.py'),
                             'catdog.cli._place': ('cli.html#_place', 'catdog/cli.py'),

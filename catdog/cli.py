@@ -8,7 +8,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/75_cli.ipynb #8157918b
-import inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
+import inspect, json, logging, os, re, shutil, signal, sys, textwrap, threading, warnings
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
@@ -355,15 +355,22 @@ def _train_signature(*more):
     return inspect.Signature([*more, *parameters])
 
 # %% ../nbs/75_cli.ipynb #f3160e32
+def _next_epoch(checkpoint):
+    "The epoch, from 1, that a checkpoint goes on with; None where there is none to read"
+    try:
+        with open(checkpoint, 'rb') as file: head = json.loads(file.read(min(int.from_bytes(file.read(8), 'little'), 10**8)))
+        return json.loads(head['__metadata__']['checkpoint'])['epoch']+1
+    except (OSError, ValueError, KeyError, TypeError): return None
+
 def _goes_on(run):
     "What the same command would do with a run that was interrupted"
-    import csv
-    begun = (run.folder/'checkpoint').is_dir() and (run.folder/'history.csv').exists()
-    if not begun: return f'the same command starts {run.folder} again'
-    rows = list(csv.DictReader((run.folder/'history.csv').read_text().splitlines()))
-    epoch = int(float(rows[-1]['epoch']))+1 if rows else 1
+    epoch = _next_epoch(run.folder/'checkpoint'/'state.safetensors')
+    if epoch is None: return f'the same command starts {run.folder} again'
     return f'the same command goes on with {run.folder} from epoch {epoch}'
 
+_TRAINING = []               # The run under way
+
+# %% ../nbs/75_cli.ipynb #0c0963d2
 def _tested(metrics):
     "An accuracy with its interval and its photos"
     interval = f'{percent(metrics.accuracy_low)} to {percent(metrics.accuracy_high)}'
@@ -387,6 +394,7 @@ def train(**settings):
         if run.finished and not config.rerun:
             _say(f'{run.folder} is finished already; --rerun trains it again')
             if earlier := explain_recipe(run.record): _say(earlier)
+        _TRAINING.append(run)
         try: run = door.train(**given)
         except KeyboardInterrupt: raise _interrupted(_goes_on(run)) from None
     _say(_wrapped(_result(run.record), '  '))
@@ -917,11 +925,13 @@ def lab(
 # %% ../nbs/75_cli.ipynb #a8d523fe
 def _end_at_once(number, frame):
     "A second Ctrl-C: helpers and kernels end with this process"
-    os.write(2, b'\ncatdog: ended at once; the same command goes on from what was kept\n')
+    text = _goes_on(_TRAINING[-1]) if _TRAINING else 'the same command goes on from what was kept'
+    os.write(2, f'\ncatdog: ended at once; {terminal_text(text)}\n'.encode(errors='surrogateescape'))
     os._exit(130)
 
 def _interrupt(number, frame):
-    "The first Ctrl-C, as Python's own"
+    "The first Ctrl-C, as Python's own; what libraries log of the kernels and helpers that end with it is no news"
+    logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, _end_at_once)
     _PRESSED.append(number)
     raise KeyboardInterrupt

@@ -327,10 +327,12 @@ def _dropped_sentence(race):
     return f'Dropped: {"; ".join(gone)}.' if gone else ''
 
 # %% ../../nbs/67_finding.find.ipynb #0f38d18c
+_ANY_BUDGET = 1e12         # Seconds; what no number of folds would settle is dearer still
+
 def _next_sentence(race, step):
     "What would narrow the answer most"
     if step.answer is not None and not step.open: return ''
-    more = next_step(race.evidence, race.field.config.delta/100, race.dropped)
+    more = next_step(race.evidence, race.field.config.delta/100, race.dropped, _ANY_BUDGET)
     if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
     return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
