@@ -23,9 +23,9 @@ from .words import listing, percent, plural, terminal_text
 # %% ../nbs/75_cli.ipynb #8b7ca21d
 EXIT_CODES = {
     0: 'done',
-    1: 'some of several failed: runs of a sweep, photos of predict, runs of evaluate',
+    1: 'some of several failed: runs of a sweep, photos of predict, runs of evaluate; or drift or doctor found something',
     2: 'a setting, the photos or a file cannot be used; the message says which and what to do',
-    3: 'choose: the data cannot decide; the answer says what would',
+    3: 'choose, find: the data cannot decide; the answer says what would',
     4: 'choose: nothing is within the budget',
     130: 'interrupted (Ctrl-C)',
 }
