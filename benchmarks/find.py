@@ -5,6 +5,7 @@ its own, and a training shifts its network as a whole. Beside each stands its he
 multiplies by a number that differs from network to network and from cell to cell, well beyond what the race expects before it begins."""
 import argparse
 import json
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -178,22 +179,66 @@ edgenext_xx_small mobilevit_xxs vit_tiny_patch16_224 deit_tiny_patch16_224 levit
 densenet121 dla34 vgg11_bn hrnet_w18_small inception_v3""".split()
 
 
-def measure_real(photos, weights, archs, size, epochs, runs):
-    "Every candidate on every fold, then the same question asked of `find` with nothing kept; the seconds and the answer of both"
+def hold_back(photos, folder, number):
+    "A list of the photos without some of the validation's, which lie in a folder without their labels; and those labels, by path"
+    from catdog.photos.audit import audit_photos
+    from catdog.photos.sources import find_photos
+    found = find_photos(photos).reset_index(drop=True)
+    found['path'] = [str(Path(path).resolve()) for path in found.path]
+    held = found[found.split == 'valid'].sample(number, random_state=SEED)
+    pool, listed = Path(folder)/'unlabelled', Path(folder)/'photos.csv'
+    pool.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(held.path): (pool/f'{number:03}{Path(path).suffix}').symlink_to(path)
+    found.drop(held.index)[['path', 'label']].to_csv(listed, index=False)
+    hashes = audit_photos(held[['path']]).sha256
+    return listed, pool, dict(zip(hashes, held.label))
+
+
+def answer_all(labelling, truth):
+    "Give each label that is asked for until none is, and say what came of it"
+    from catdog.photos.review import add_verdict
+    while asked := labelling.standing.ask:
+        for sha256 in asked: add_verdict(labelling.file, sha256, 'keep', given=truth[sha256])
+    standing = labelling.standing
+    return dict(labels=standing.used, differ=standing.differ, unlabelled=len(labelling.guesses), chosen=standing.answer,
+        decided=standing.decided, said=labelling.reason)
+
+
+def sweep_all(config, heads):
+    "Every candidate on every fold; seconds"
+    from catdog.finding.find import config_of
+    from catdog.finding.trainings import train_run
+    start = time.perf_counter()
+    for arch, head in heads.items():
+        first = train_run(config_of(config, arch, 0, head.pretrained))
+        for fold in range(1, config.folds): train_run(config_of(config, arch, fold, head.pretrained), like=first)
+    return time.perf_counter()-start
+
+
+def measure_real(photos, archs, runs, pool=None, **settings):
+    "Every candidate on every fold, and the same question asked of `find`, each with a cache of its own; the seconds and the answer of both"
     from catdog.door import compare
     from catdog.comparison.choose import choose
-    from catdog.finding.find import config_of, find_backbone, make_find_config
-    from catdog.finding.trainings import train_run
-    asked = dict(data=photos, weights=weights, candidates=','.join(archs), image_size=size, epochs=epochs)
-    start, everything = time.perf_counter(), make_find_config(**asked, runs=f'{runs}/all')
-    for arch in archs:
-        first = train_run(config_of(everything, arch, 0))
-        for fold in range(1, everything.folds): train_run(config_of(everything, arch, fold), like=first)
-    middle = time.perf_counter()
-    found = find_backbone(make_find_config(**asked, runs=f'{runs}/found'))
-    end, choice = time.perf_counter(), choose(compare(f'{runs}/all'), delta=1.)
-    return dict(photos=Path(photos).name, size=size, epochs=epochs, archs=archs, all_seconds=middle-start, find_seconds=end-middle,
-        all_chosen=choice.chosen, all_decided=choice.decided, chosen=found.answer, decided=found.decided, said=found.reason)
+    from catdog.finding.find import found_of, make_find_config, run_trainings, start_race
+    from catdog.finding.unlabelled import label_networks
+    runs = Path(runs).resolve()
+    data, unlabelled, truth = hold_back(photos, runs, pool) if pool else (photos, None, {})
+    asked = dict(data=str(data), candidates=','.join(archs), **settings)
+    os.environ['CATDOG_CACHE'], start = str(runs/'cache-find'), time.perf_counter()
+    race = start_race(make_find_config(**asked, runs=f'{runs}/found'))
+    found = found_of(race, run_trainings(race))
+    find_seconds = time.perf_counter()-start
+    labelled = {}
+    if unlabelled:
+        trained = {name: run.folder for (name, fold), run in race.runs.items() if fold == 0}
+        networks = found.networks if len(found.networks) > 1 else trained      # the race as it was, where it has decided already
+        labelled = answer_all(label_networks(networks, unlabelled, runs/'labels.csv', .01), truth)
+    os.environ['CATDOG_CACHE'] = str(runs/'cache-all')
+    all_seconds = sweep_all(make_find_config(**asked, runs=f'{runs}/all'), race.field.heads)
+    choice = choose(compare(f'{runs}/all'), delta=1.)
+    return dict(photos=Path(photos).name, archs=archs, **settings, all_seconds=all_seconds, find_seconds=find_seconds,
+        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason, chosen=found.answer, decided=found.decided,
+        said=found.reason, trainings=len(race.runs), labelled=labelled)
 
 
 def measure_many(photos, size=128):
@@ -228,12 +273,15 @@ def main():
     parser.add_argument('--archs', default=','.join(['baseline', *lite]), help='with --photos')
     parser.add_argument('--size', type=int, default=128, help='side of the pictures, with --photos')
     parser.add_argument('--epochs', type=int, help='with --photos; the recipe\'s where it is left out')
+    parser.add_argument('--scratch-epochs', type=int, help='the same for a network without weights')
+    parser.add_argument('--pool', type=int, metavar='N', help='with --photos: take N of the validation photos for unlabelled ones')
     parser.add_argument('--runs', default='find-runs', help='folder of the runs, with --photos')
     parser.add_argument('--many', metavar='PHOTOS', help='costs and heads of thirty networks with random weights instead')
     args = parser.parse_args()
     if args.photos or args.many:
         real = dict(machine=machine(), **(measure_many(args.many) if args.many else
-            measure_real(args.photos, args.weights, args.archs.split(','), args.size, args.epochs, args.runs)))
+            measure_real(args.photos, args.archs.split(','), args.runs, args.pool, weights=args.weights, image_size=args.size,
+                epochs=args.epochs, scratch_epochs=args.scratch_epochs)))
         print(json.dumps(real, indent=1))
         if args.json: args.json.write_text(json.dumps(real, indent=1)+'\n')
         return

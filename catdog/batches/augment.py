@@ -191,6 +191,22 @@ def _one_pass(views, mirrored, factors, scale, shift, shares, out):
             _grey_row(row, one-saturation, grey)
             _end_row(row, grey, saturation, scale, shift, out[i, y])
 
+# %% ../../nbs/18_batches.augment.ipynb #030316bc
+def _normal_row(row, scale, shift, out):
+    "Normalisation of a row"
+    for i in range(len(row)): out[i] = row[i]*scale[i]+shift[i]
+
+def _plain_pass(views, mirrored, scale, shift, out):
+    "Mirroring and normalisation of views uint8 (n, height, 3*width) into out float32 of the same shape"
+    n, height, length = views.shape
+    turned = np.empty(length, np.uint8)
+    for i in range(n):
+        for y in range(height):
+            if mirrored[i]:
+                _mirror_row(views[i, y], turned)
+                _normal_row(turned, scale, shift, out[i, y])
+            else: _normal_row(views[i, y], scale, shift, out[i, y])
+
 # %% ../../nbs/18_batches.augment.ipynb #ff2e4f06
 REASSOCIATED = {'contract', 'nsz', 'reassoc', 'arcp'}   # sums may be taken in another order; infinities and NaN stay what they are
 
@@ -203,19 +219,23 @@ def _compile(function, **namespace):
     except RuntimeError: return njit(nogil=True, fastmath=REASSOCIATED)(function)
 
 @lru_cache
-def fused_pass():            # A function, or None where numba is not installed
-    "`_one_pass` compiled."
-    try: parts = {part.__name__: _compile(part) for part in (_mean_grey, _light_row, _mirror_row, _grey_row, _end_row)}
+def fused_pass(
+    colour:bool=True         # With brightness, contrast and saturation
+):                           # A function, or None where numba is not installed
+    "`_one_pass` compiled; `_plain_pass` where colours stay."
+    rows = (_mean_grey, _light_row, _mirror_row, _grey_row, _end_row) if colour else (_mirror_row, _normal_row)
+    try: parts = {part.__name__: _compile(part) for part in rows}
     except ImportError: return None
-    return _compile(_one_pass, **parts)
+    return _compile(_one_pass if colour else _plain_pass, **parts)
 
 # %% ../../nbs/18_batches.augment.ipynb #36be5172
 def _finish(views, mirrored, factors, shape, out, fused):
     "Mirror, colour and normalise views uint8 (n, 3, size, size) channels last into `out`"
-    if fused and factors is not None and out.dtype == torch.float32:
+    if fused and out.dtype == torch.float32:
         scale, shift = (v.numpy() for v in normal_scale(shape, shape.size))
-        shares = np.tile(np.float32((RED, GREEN, BLUE)), shape.size)
         pixels, normal = (some.permute(0, 2, 3, 1).flatten(2).numpy() for some in (views, out))
+        if factors is None: return fused(pixels, mirrored, scale, shift, normal)
+        shares = np.tile(np.float32((RED, GREEN, BLUE)), shape.size)
         return fused(pixels, mirrored, factors.numpy(), scale, shift, shares, normal)
     if mirrored.any(): views = torch.where(torch.as_tensor(mirrored).view(-1, 1, 1, 1), views.flip(-1), views)
     if factors is not None: views = shift_colours(views, factors)
@@ -353,9 +373,8 @@ def augment(
     how = strength if isinstance(strength, Augmentation) else AUGMENTATIONS[strength]
     if out is None: out = torch.empty((len(photos), 3, shape.size, shape.size), dtype=torch.uint8, memory_format=torch.channels_last)
     plan = plan_views([photo.shape[:2] for photo in photos], shape, draws, how)
-    one_pass = fused_pass() if fused and how and out.dtype == torch.float32 else None
     factors, boxes = plan.factors, plan.boxes.tolist()
-    if factors is None and one_pass: factors = torch.ones(len(photos), 3)   # which changes no pixel
+    one_pass = fused_pass(colour=factors is not None) if fused and how and out.dtype == torch.float32 else None
     room = torch.empty_like(out[:_AT_ONCE], dtype=torch.uint8)
     for first in range(0, len(photos), _AT_ONCE):
         rows = slice(first, first+_AT_ONCE)

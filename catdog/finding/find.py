@@ -24,7 +24,7 @@ from ..training.config import Settings, make_config
 from ..training.run import find_run
 from ..training.recipes import RECIPES, epochs_after_head
 from .archs import licence_of, read_candidates, _fits
-from .costs import Budget, CandidateCost, forecast_run, measure_candidate
+from .costs import Budget, CandidateCost, cheapest_first, forecast_run, measure_candidate
 from .heads import HeadResult, fold_photos, judge_backbone
 from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
 from .trainings import read_answers, run_seconds, train_run
@@ -99,7 +99,7 @@ class Candidates:
     @property
     def names(self)->list[str]:
         "The candidates that are left, the cheapest to use first."
-        return sorted(self.costs, key=lambda name: self.costs[name].latency_ms)
+        return cheapest_first(self.costs)
 
 # %% ../../nbs/67_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
@@ -318,10 +318,12 @@ def _dropped_sentence(race):
     gone = [f"{told['name']} ({told['reason']})" for told in race.told if told['what'] == 'dropped']
     return f'Dropped: {"; ".join(gone)}.' if gone else ''
 
+_ALL_THE_TIME = 1e9      # Seconds; what all folds would hardly settle is not begun for them either
+
 def _next_sentence(race, step):
     "What would narrow the answer most"
     if step.answer is not None and not step.open: return ''
-    more = next_step(race.evidence, race.field.config.delta/100, race.dropped)
+    more = next_step(race.evidence, race.field.config.delta/100, race.dropped, _ALL_THE_TIME)
     if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
     return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
