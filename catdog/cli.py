@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from .errors import explain_error, explain_missing
+from .files import public_address
 from .machine import check_system
 from .words import listing, percent, plural, terminal_text
 
@@ -77,7 +78,13 @@ def _explain_usage(error, words):
     error.message = f'{error.message}. {switch} is a switch and takes no value{keep}.'
 
 # %% ../nbs/75_cli.ipynb #f142931b
-def _say(text): typer.echo(terminal_text(str(text)), err=True)
+def _without_keys(text):
+    "A message in which the addresses of the command line stand without what they may carry"
+    for word in sys.argv[1:]:
+        for address in re.findall(r'\w+://[^\s"\']+', word): text = text.replace(address, public_address(address))
+    return text
+
+def _say(text): typer.echo(terminal_text(_without_keys(str(text))), err=True)
 
 # %% ../nbs/75_cli.ipynb #513275ce
 _AGAIN = 'what was made before is kept, and the same command begins again'
@@ -238,7 +245,7 @@ def doubtful(
         odd = None if runs else _find_odd(catalogue, asked, seen, ranked)
         _say(summarise_doubts(ranked, conflicts, list(predictions), odd))
         start_review(review, list_doubtful(ranked, conflicts, n, odd), catalogue)
-        if page: write_review_page(page, find_doubts(catalogue, predictions, n), sorted(set(catalogue.label)))
+        if page: write_review_page(page, find_doubts(catalogue, predictions, n, odd=odd), sorted(set(catalogue.label)))
         typer.echo(review)
 
 # %% ../nbs/75_cli.ipynb #1c78808d
@@ -253,7 +260,7 @@ def review(
     std:_Std=None,
     file:Annotated[Path, typer.Option('--review', help='CSV in which each verdict is kept at once.')]=Path('review.csv'),
     n:Annotated[Optional[int], typer.Option('-n', min=1,
-        help='How many photos to show [those for which there is a reason: two labels, copies, doubts].')]=None,
+        help='How many photos to show [those for which there is a reason: two labels, copies, doubts, unlike all others].')]=None,
     port:Annotated[int, typer.Option(min=0, max=65535, help='Port on this machine; 0 takes a free one.')]=0,
 ):
     "Judge labels on a page of this machine, the most doubtful first: keep, relabel, drop or undo, each saved at once."
@@ -261,12 +268,15 @@ def review(
     with _plain_errors(f'the verdicts are in {file}, and the same command goes on'):
         from catdog.photos.catalogue import make_catalogue
         from catdog.evaluation.judge import find_doubts, runs_of_photos, serve_review
+        from catdog.evaluation.labels import rank_labels
         from catdog.photos.review import read_verdicts
         if file.exists(): read_verdicts(file)    # one that is no review is refused before any photo is looked at
         catalogue = make_catalogue(data, progress=sys.stderr.isatty())
         tested = runs_of_photos(runs, catalogue.sha256)
         asked = _ask_backbones(catalogue, arch or ['tf_efficientnet_lite0'], weights, image_size, mean, std)
-        doubts = find_doubts(catalogue, asked, n, also=tested)
+        seen = dict(weights=weights, image_size=image_size, mean=mean, std=std)
+        odd = _find_odd(catalogue, list(asked), seen, rank_labels(asked))
+        doubts = find_doubts(catalogue, asked, n, also=tested, odd=odd)
         serve_review(doubts, sorted(set(catalogue.label)), file, runs=tested, port=port)
 
 # %% ../nbs/75_cli.ipynb #324e8193
@@ -284,6 +294,7 @@ def verdict(
     with _plain_errors():
         if decision not in VERDICTS: raise ValueError(f"verdict {decision!r} is none of {', '.join(VERDICTS)}")
         if decision == 'relabel' and not label: raise ValueError('a photo is relabelled to nothing: add --label')
+        if photo.exists() and not photo.is_file(): raise ValueError(f'{photo} is no plain file: name a photo')
         typer.echo(add_verdict(review, hash_file(photo), decision, label or '', photo.parent.name, note))
 
 # %% ../nbs/75_cli.ipynb #642cdd25
@@ -445,7 +456,7 @@ def _where_measured(record):
 
 def _what_was_found(record, also, robustness, scaling, cost):
     "What an evaluation added to a record, in lines"
-    lines = [_new_photos(record.also, also)] if also else []
+    lines = [_new_photos(record.also, public_address(also))] if also else []
     if robustness: lines.append(_corrupted_lines(record.robustness))
     if scaling:
         best = max(record.scaling, key=lambda row: row['images_per_second'])
@@ -901,6 +912,8 @@ def doctor(
     if any(finding.state == 'failed' for finding in findings): raise typer.Exit(1)
 
 # %% ../nbs/75_cli.ipynb #b4df754e
+def _note_press(number, frame): _PRESSED.append(number)
+
 @app.command(context_settings={'ignore_unknown_options': True})
 def lab(
     words:Annotated[Optional[list[str]], typer.Argument(metavar='[FOLDER] [OPTIONS OF JUPYTERLAB]...', show_default=False,
@@ -917,9 +930,9 @@ def lab(
         if differ: _say(f"yours, kept as they are: {listing(differ)} (remove one to get this version's)")
         _say(f'notebooks in {folder}')
         process = subprocess.Popen(command)
-        while process.poll() is None:
-            try: process.wait()
-            except KeyboardInterrupt: pass    # JupyterLab has been told as well, and asks
+        signal.signal(signal.SIGINT, _note_press)     # JupyterLab is told as well: it asks, and a second one ends it
+        process.wait()
+    if _PRESSED: raise _interrupted(f'your notebooks are in {folder}, and the same command opens them again')
     raise typer.Exit(process.returncode)
 
 # %% ../nbs/75_cli.ipynb #a8d523fe

@@ -7,7 +7,7 @@ __all__ = ['user_path', 'cache_folder', 'partial_path', 'write_atomically', 'mak
            'changed_files', 'safe_name', 'public_address', 'read_table']
 
 # %% ../nbs/01_files.ipynb #2fb6ccda
-import errno, hashlib, io, os, platform, re, secrets, shutil
+import errno, hashlib, io, os, platform, re, secrets, shutil, stat
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -71,11 +71,18 @@ def partial_path(
     return path.with_name(f'.{path.name[:40]}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.partial')
 
 # %% ../nbs/01_files.ipynb #52a6b42f
+def _is_stream(path):
+    "Whether a path is a pipe, or lies in /dev as /dev/stdout does: it takes what is written, and must not be replaced"
+    if os.path.dirname(os.path.abspath(path)) in ('/dev', '/dev/fd'): return True
+    try: return stat.S_ISFIFO(os.lstat(path).st_mode)
+    except OSError: return False
+
 def write_atomically(
     path:str|Path,           # File to write or replace
     data:bytes
 ):
     "Write a file so that it is there whole or not at all: temporary file, fsync, rename."
+    if _is_stream(path): return Path(path).write_bytes(data)
     partial = partial_path(path)
     try:
         with open(partial, 'xb') as file:
@@ -174,16 +181,28 @@ def public_address(
     checksum = f'#{fragment}' if fragment.startswith('sha256=') else ''
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{checksum}"
 
+# %% ../nbs/01_files.ipynb #05942fec
+def _separator(header):
+    "The character that parts the columns of a header"
+    return max(',;\t|', key=header.count)
+
+def _read_csv(text):
+    "A table of text. Where each row ends in separators that the header lacks, pandas would take the first columns for names of rows"
+    import pandas as pd
+    options = dict(sep=_separator(text.partition('\n')[0]), dtype=str, keep_default_na=False, skipinitialspace=True)
+    table = pd.read_csv(io.StringIO(text), **options)
+    if not len(table) or isinstance(table.index, pd.RangeIndex): return table
+    beyond = [f'beyond {number}' for number in range(table.index.nlevels)]
+    table = pd.read_csv(io.StringIO(text), names=[*table.columns, *beyond], header=0, **options)
+    if (table[beyond].fillna('') != '').any(axis=None): raise ValueError('its rows have more columns than its header')
+    return table.drop(columns=beyond)
+
 # %% ../nbs/01_files.ipynb #5a75b68d
 def _decoded(data):
     "A file's text, and how it was read where that was a guess"
     if data[:2] in (b'\xff\xfe', b'\xfe\xff'): return data.decode('utf-16'), 'read as UTF-16'
     try: return data.decode('utf-8-sig'), ''
     except UnicodeDecodeError: return data.decode('cp1252', errors='replace'), 'read as Latin-1: it is not UTF-8'
-
-def _separator(header):
-    "The character that parts the columns of a header"
-    return max(',;\t|', key=header.count)
 
 def read_table(
     file:str|Path            # CSV, or parquet by its suffix
@@ -193,8 +212,7 @@ def read_table(
     if Path(file).suffix.lower() == '.parquet': return pd.read_parquet(file)
     text, said = _decoded(Path(file).read_bytes())
     if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator
-    separator = _separator(text.partition('\n')[0])
-    table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    table = _read_csv(text)
     table.columns = [str(name).strip() for name in table.columns]
     table.attrs['said'] = said
     return table

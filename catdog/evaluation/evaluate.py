@@ -205,7 +205,8 @@ def _test_photos(run, data):
     rows = run.predictions[['sha256', 'label']].drop_duplicates('sha256')
     found = find_by_hash(data, rows.sha256)
     rows = rows[rows.sha256.isin(found)]
-    if not len(rows): raise DataError(f'none of the test photos of {run.folder.name} is in {data}: name the folder they lie in by --data')
+    none, where = f'none of the test photos of {run.folder.name}', public_address(str(data))
+    if not len(rows): raise DataError(f'{none} is in {where}: name the folder they lie in by --data')
     return rows.assign(path=rows.sha256.map(found))
 
 def run_device(
@@ -241,9 +242,10 @@ def find_others(
     is_class = folder.is_dir() and folder.name.lower() in {c.lower() for c in classes} and not any(p.is_dir() for p in folder.iterdir())
     photos = find_photos(folder.parent if is_class else data, least_classes=1)
     if is_class: photos = photos[photos.label == folder.name].reset_index(drop=True)
-    photos['label'] = match_classes(photos.label, classes, data)
+    shown = public_address(str(data))
+    photos['label'] = match_classes(photos.label, classes, shown)
     photos = audit_photos(photos).query("status != 'skipped'").drop_duplicates('sha256')
-    if photos.empty: raise DataError(f'{data} holds no photo that can be read')
+    if photos.empty: raise DataError(f'{shown} holds no photo that can be read')
     return photos
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #eb115a89
@@ -277,11 +279,12 @@ def test_on(
     photos = find_others(data, classes)
     name, fresh = name_content(data, photos), photos[~photos.sha256.isin(known_photos(run))]
     met = f'it has trained or been tested on all {len(photos):,}'
-    if fresh.empty: raise DataError(f'{data} has no photo that is new to {run.folder.name}: {met}')
+    shown = public_address(str(data))
+    if fresh.empty: raise DataError(f'{shown} has no photo that is new to {run.folder.name}: {met}')
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
-    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': public_address(str(data))}
+    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': shown}
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #682f2e50
 def place_of(
