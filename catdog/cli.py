@@ -841,7 +841,7 @@ def serve(
         help='File for what each photo looked like, in numbers, and its answer; never the photo. `catdog drift` reads it.')]=None,
 ):
     "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
-    with _plain_errors():
+    with _plain_errors('the server is closed, and the same command opens it again'):
         from catdog.deploy.serve import Limits, serve as run_server
         run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log, **_place(device, provider))
 

@@ -280,6 +280,7 @@ def _behind_words(race, name):
     verdict = judge(race.evidence, delta, race.dropped)[name]
     return f'within {in_points(delta)} of every other candidate (at most {in_points(max(0, verdict.high))} behind, with 95% certainty)'
 
+_ALONE = 'Every other candidate is shown to be more than'
 _UNTRAINED = 'heads on random features say nothing; the same command with a larger budget goes on'
 
 def _answer_sentence(race, step):
@@ -292,6 +293,7 @@ def _answer_sentence(race, step):
     what = f'{name}: {right}, {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB'
     if len(race.evidence.names) == 1: return f'{what}: the only candidate, so that there is nothing to choose. catdog train trains it.'
     if step.answer is None: return f'Not decided yet. So far take {what}.'
+    if not set(race.evidence.names)-race.dropped-{name}: return f'Take {what}. {_ALONE} {in_points(race.field.config.delta/100)} behind.'
     shown = f'Take {what}. It is the cheapest that is {"shown to be " if step.open else ""}{_behind_words(race, name)}'
     return f'{shown}; {listing(step.open)} may do as well for less.' if step.open else f'{shown}.'
 
