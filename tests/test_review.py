@@ -45,6 +45,13 @@ def test_a_run_records_its_review(pets, review, tmp_path):
     assert abs(told['raw']-told['reviewed']) == pytest.approx(1/len(predictions))
 
 
+def test_the_folder_of_a_listed_photo_is_no_label():
+    "A verdict names the folder as the label it had; where a list gives the labels, that is none of them"
+    table = pd.DataFrame(dict(sha256=['a'*64, 'b'*64], label=['cat', 'dog'], p_cat=[.9, .2], p_dog=[.1, .8]))
+    verdicts = pd.DataFrame(dict(sha256=['a'*64], verdict=['keep'], label=[''], given=['images']))
+    assert reviewed_accuracy(table, verdicts)['raw'] == 1
+
+
 def test_the_file_survives_its_photos(pets, review):
     "It names contents, not paths: a copy elsewhere is relabelled too"
     table = read_verdicts(review[0])

@@ -259,6 +259,13 @@ LAYOUTS = {   # Files, classes by side, and what must be said
     'thumbnails of a network drive': (pictures('cat', 'dog', 'cat/@eaDir/0.png', '@eaDir/cat'), {'': 'cat dog'}, []),
     'accents in two forms': (pictures('caf\u00e9', 'cafe\u0301', 'tea'), {'': 'caf\u00e9 tea'}, []),
     'letters of all kinds': (pictures('\u202egod', '🐱', ' # $x$', "it's"), {'': "# $x$ it's \u202egod 🐱"}, []),
+    'classes that hold the sides': (pictures('cat/train', 'cat/test', 'dog/train', 'dog/test'), {'train': 'cat dog', 'test': 'cat dog'},
+                               ['classes are cat/ and dog/, each with the sides of a split']),
+    'sides without labels': (pictures('train/n01/images', 'train/n02/images', 'val/images', 'test/images'), {'': 'n01 n02'},
+                               ['val/ (2 files)', 'test/ (2 files)', 'drawn from it']),
+    'test strips': (pictures('test_positive', 'test_negative'), {'': 'test_negative test_positive'}, []),
+    'signs': ([*pictures('Train/0', 'Train/1', 'Test', 'Meta'), 'Train.csv'], {'': '0 1'}, ['Test/ (2 files)', 'Meta/ (2 files)']),
+    'marks without a width': (pictures('cat', 'cat\u200b', '\ufeffdog', 'sea  lion', 'sea\xa0lion'), {'': 'cat dog sea lion'}, []),
     'flat': ([f'{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)], {'': 'cat dog'}, []),
 }
 
@@ -274,8 +281,11 @@ def test_a_layout_is_read_by_what_folders_hold(layout, tmp_path):
 
 REFUSED = {   # Files, and what the message says
     'a class of damaged HEIC': (['cat/1.heic', *pictures('dog', 'fox')], "class 'cat' .* no photos that can be read: .*1.heic"),
+    'a name of spaces': (pictures('cat', ' \u200b'), 'has a label without a letter'),
     'one class': (pictures('cat'), 'no class folders|one class'),
     'one class beside an empty folder': ([*pictures('cat'), 'dog/none.txt'], 'dog holds no photos'),
+    'sides without classes': (pictures('train', 'val', 'test'), 'train/ and val/ in .* are sides of a split, and hold photos but no class'),
+    'photos and boxes by side': ([*pictures('images/train', 'images/val'), 'labels/train/0.txt'], 'no class folders: put the photos'),
     'names on two sides': (pictures('train/Cat', 'train/dog', 'test/cat', 'test/dog'), 'differ by capitals only'),
 }
 
@@ -327,6 +337,9 @@ LISTS = {   # Bytes of a CSV, and its labels
     'a first line of Excel': (b'sep=;\r\npath;label\r\np/0.png;cat\r\np/1.png;dog\r\n', 'cat dog'),
     'other names of columns': (b'filename,class\np/0.png,cat\np/1.png,dog\n', 'cat dog'),
     'rows that repeat': (b'path,label\np/0.png,cat\np/1.png,dog\np/0.png,cat\n', 'cat dog'),
+    'a separator at each end': (b'path,label\np/0.png,cat,\np/1.png,dog,\n', 'cat dog'),
+    'names alone': (b'image_id,breed\n0,cat\n1,dog\n', 'cat dog'),
+    'marks without a width': ('path,label\np/0.png,cat\u200b\np/1.png,\u200edog\n'.encode(), 'cat dog'),
     'addresses of files': (b'path,label\nfile://{folder}/p/0.png,cat\nfile://{folder}/p/1.png,dog\n', 'cat dog'),
 }
 
@@ -338,7 +351,7 @@ def test_lists_as_spreadsheets_write_them(case, tmp_path):
     (tmp_path/'list.csv').write_bytes(data.replace(b'{folder}', str(tmp_path).encode()))
     found = find_photos(tmp_path/'list.csv')
     assert ' '.join(found.label) == labels and all(path.is_file() for path in found.path)
-    assert bool(found.attrs['said']) == (case in ('Latin-1', 'UTF-16', 'other names of columns', 'rows that repeat'))
+    assert bool(found.attrs['said']) == (case in ('Latin-1', 'UTF-16', 'other names of columns', 'rows that repeat', 'names alone'))
 
 
 BAD_LISTS = {   # Text of a CSV, and what is said of it
@@ -366,10 +379,70 @@ def test_a_list_beside_its_photos_is_taken_for_the_folder(tmp_path):
     found = find_photos(tmp_path/'photos')
     assert found.label.tolist() == ['cat', 'dog']*2 and 'labels are read from labels.csv' in found.attrs['said']
     (tmp_path/'photos'/'notes.csv').write_text('a,b\n1,2\n')
+    assert find_photos(tmp_path/'photos').label.tolist() == ['cat', 'dog']*2
+    (tmp_path/'photos'/'other.csv').write_text('file_name,label\n'+''.join(rows))
     with pytest.raises(DataError, match='one class'): find_photos(tmp_path/'photos')
     (tmp_path/'packed').mkdir()
     (tmp_path/'packed'/'train.zip').write_bytes(b'PK')
     with pytest.raises(DataError, match=r'holds archives \(train.zip\): unpack them'): find_photos(tmp_path/'packed')
+
+
+def test_a_list_for_each_side(tmp_path):
+    lay_out(tmp_path/'photos', pictures('all', n=4))
+    for side, numbers in (('train', (0, 1)), ('test', (2, 3))):
+        rows = [f'{number},{label}\n' for number, label in zip(numbers, ('cat', 'dog'))]
+        (tmp_path/'photos'/f'{side}.csv').write_text('image_id,label\n'+''.join(rows))
+    found = find_photos(tmp_path/'photos')
+    assert found.groupby('split').label.agg(' '.join).to_dict() == dict(train='cat dog', test='cat dog'), found
+    assert 'labels are read from test.csv and train.csv' in found.attrs['said'], found.attrs
+
+
+def test_a_folder_called_like_a_source_is_named(tmp_path, monkeypatch, cache):
+    lay_out(tmp_path/'sample', pictures('cat', 'dog'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('catdog.photos.sources.SAMPLE_SIZE', 4)
+    assert [text for text in find_photos('sample').attrs['said'] if "the folder of that name is './sample'" in text]
+    assert len(find_photos('./sample')) == 4 and not find_photos('./sample').attrs['said']
+
+
+@pytest.mark.parametrize('how', ['cut', 'emptied', 'flipped', 'missing'])
+def test_a_damaged_sample_is_drawn_anew(cache, monkeypatch, how, capsys):
+    monkeypatch.setattr('catdog.photos.sources.SAMPLE_SIZE', 4)
+    photos = find_photos('sample').path.tolist()
+    before, data = [path.read_bytes() for path in photos], bytearray(photos[0].read_bytes())
+    data[len(data)//2] ^= 1
+    if how == 'missing': photos[0].unlink()
+    else: photos[0].write_bytes(dict(cut=data[:99], emptied=b'', flipped=data)[how])
+    assert [path.read_bytes() for path in find_photos('sample').path] == before and 'drawn anew' in capsys.readouterr().err
+
+
+PATTERNS = {'sample/{label}/{id}.png': 'folders that are classes need no pattern', 'sample/{class}_{id}.png': 'names no {label}'}
+
+
+@pytest.mark.parametrize('pattern', PATTERNS)
+def test_a_pattern_that_is_none_is_explained(pattern, tmp_path):
+    lay_out(tmp_path/'sample', pictures('cat', 'dog'))
+    with pytest.raises(DataError, match=PATTERNS[pattern]): find_photos(tmp_path/pattern)
+
+
+def test_names_in_an_archive_of_macos(tmp_path, cache):
+    "Its bytes are UTF-8, and nothing says so"
+    written = {b'Kaese': 'K\u00e4se', b'cat': '\u732b'}
+    with zipfile.ZipFile(tmp_path/'pets.zip', 'w') as file:
+        folders = lay_out(tmp_path/'photos', pictures('Kaese', 'cat'))
+        for path in folders.rglob('*.png'): file.write(path, f'{path.parent.name}/{path.name}')
+    data = (tmp_path/'pets.zip').read_bytes()
+    for plain, name in written.items(): data = data.replace(plain+b'/', name.encode()+b'/')
+    (tmp_path/'pets.zip').write_bytes(data)
+    assert sorted(set(find_photos(tmp_path/'pets.zip').label)) == ['K\u00e4se', '\u732b']
+
+
+def test_folders_without_end(tmp_path):
+    "Deeper than any person makes them: named, not followed"
+    deep = '/'.join(['d']*300)
+    lay_out(tmp_path/'photos', [*pictures('cat', 'dog'), f'cat/{deep}/0.png'])
+    found = find_photos(tmp_path/'photos')
+    assert len(found) == 4 and [text for text in found.attrs['said'] if 'name left out' in text]
 
 
 def test_sides_as_fastai_writes_them(tmp_path):

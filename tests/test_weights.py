@@ -51,6 +51,9 @@ WRAPPINGS = {
     'timm_model.ckpt': lambda n: dict(state_dict=prefixed(n, 'timm_model.')),
     'parallel.pth': lambda n: prefixed(n, 'module.'),
     'compiled.pt': lambda n: dict(model=prefixed(n, '_orig_mod.')),
+    'counted.pth': lambda n: dict(epoch=torch.tensor(3), state_dict=n.state_dict()),
+    'of-a-name-of-its-own.pth': lambda n: dict(backbone_weights=n.state_dict(), step=torch.tensor(7), log=dict(loss=.3)),
+    'PLAIN.PTH': lambda n: n.state_dict(),
     'twice.bin': lambda n: dict(model_state_dict=prefixed(n, 'module.backbone.'))}
 
 
@@ -60,6 +63,11 @@ def test_every_wrapping(network, tmp_path, name):
     assert make_config(arch=ARCH, weights=str(tmp_path/name)).weights == str(tmp_path/name)
     model, _, record = build_model(ARCH, 2, str(tmp_path/name), 64)
     assert has_weights_of(model, network) and (record.used, record.source) == ('file', name) and len(record.sha256) == 64
+
+
+def test_several_networks_in_one_file_are_named(network, tmp_path):
+    torch.save(dict(student=network.state_dict(), teacher=network.state_dict()), tmp_path/'both.pth')
+    with pytest.raises(ConfigError, match="several networks .'student' and 'teacher'"): build_model(ARCH, 2, str(tmp_path/'both.pth'), 64)
 
 
 def test_a_learner_saved_by_fastai(network, tmp_path):

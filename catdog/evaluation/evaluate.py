@@ -33,7 +33,7 @@ from ..models.backbone import load_model
 from ..training.run import Run, progress_file, stage
 from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording, side_features
-from ..deploy.predict import Artefact
+from ..deploy.predict import Artefact, pick_provider
 from ..deploy.export import export_model
 from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
 from .cost import artefact_cost, estimate_watts, largest_difference, measure_scaling, measure_throughput
@@ -205,13 +205,16 @@ def _test_photos(run, data):
     rows = run.predictions[['sha256', 'label']].drop_duplicates('sha256')
     found = find_by_hash(data, rows.sha256)
     rows = rows[rows.sha256.isin(found)]
-    if not len(rows): raise DataError(f'none of the test photos of {run.folder.name} is in {data}: name the folder they lie in by --data')
+    none, where = f'none of the test photos of {run.folder.name}', public_address(str(data))
+    if not len(rows): raise DataError(f'{none} is in {where}: name the folder they lie in by --data')
     return rows.assign(path=rows.sha256.map(found))
 
 def run_device(
-    run:Run                      # Finished
+    run:Run,                     # Finished
+    device:str|None=None         # As `RunConfig.device`; None takes the run's
 )->torch.device:
-    "The device a run was trained on, or the processor where this machine has none like it."
+    "The device a run was trained on, or the processor where this machine has none like it. ConfigError where another is asked for in vain."
+    if device: return pick_device(device)
     try: return pick_device(run.record.resolved.device or 'cpu')
     except ConfigError: return torch.device('cpu')
 
@@ -239,9 +242,10 @@ def find_others(
     is_class = folder.is_dir() and folder.name.lower() in {c.lower() for c in classes} and not any(p.is_dir() for p in folder.iterdir())
     photos = find_photos(folder.parent if is_class else data, least_classes=1)
     if is_class: photos = photos[photos.label == folder.name].reset_index(drop=True)
-    photos['label'] = match_classes(photos.label, classes, data)
+    shown = public_address(str(data))
+    photos['label'] = match_classes(photos.label, classes, shown)
     photos = audit_photos(photos).query("status != 'skipped'").drop_duplicates('sha256')
-    if photos.empty: raise DataError(f'{data} holds no photo that can be read')
+    if photos.empty: raise DataError(f'{shown} holds no photo that can be read')
     return photos
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #eb115a89
@@ -266,19 +270,21 @@ def name_content(
 
 def test_on(
     run:Run,                     # Finished
-    data:str                     # As `find_others` takes it
+    data:str,                    # As `find_others` takes it
+    device:str|None=None         # As for `run_device`
 )->tuple[str, dict]:             # The name of its content; as `quality`, with `seen` (photos the run has met, left out) and `data`
     "Test a run on another data set; predictions go to also-NAME.parquet."
     model, classes, shape = load_model(run.folder/'model.safetensors')
-    model.to(run_device(run))
+    model.to(run_device(run, device))
     photos = find_others(data, classes)
     name, fresh = name_content(data, photos), photos[~photos.sha256.isin(known_photos(run))]
     met = f'it has trained or been tested on all {len(photos):,}'
-    if fresh.empty: raise DataError(f'{data} has no photo that is new to {run.folder.name}: {met}')
+    shown = public_address(str(data))
+    if fresh.empty: raise DataError(f'{shown} has no photo that is new to {run.folder.name}: {met}')
     def make(path): return shape(open_photo(path))
     table = predictions_table(fresh, predict_images(model, [partial(make, path) for path in fresh.path]), classes)
     table.to_parquet(run.folder/f"also-{name.replace(' ', '-')}.parquet", index=False)
-    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': public_address(str(data))}
+    return name, {**quality(table), 'seen': len(photos)-len(fresh), 'data': shown}
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #682f2e50
 def place_of(
@@ -315,15 +321,17 @@ def evaluate_folder(
     scaling:bool=False,          # Measure how throughput scales
     costs:bool=False,            # Measure the costs again, on this machine
     limit:int=200,               # Most photos to corrupt
-    provider:str|None=None       # Of onnxruntime, for the artefact's latency; None is the processor's
+    provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
+    device:str|None=None         # As for `run_device`
 )->Run:
-    "Add to what is known of a finished run, on the device it was trained on."
+    "Add to what is known of a finished run. ConfigError where a device or a provider is not here."
     _check_run(run)
-    record, data = run.record, data or run.record.config.data
-    if also: run.update(also={**(record.also or {}), **dict([test_on(run, also)])})
+    if provider: pick_provider(provider=provider)     # before anything is measured
+    record, data, where = run.record, data or run.record.config.data, run_device(run, device)
+    if also: run.update(also={**(record.also or {}), **dict([test_on(run, also, device)])})
     if not (robustness or scaling or costs): return run
     model, classes, shape = load_model(run.folder/'model.safetensors')
-    model.to(run_device(run))
+    model.to(where)
     if robustness: run.update(robustness=corrupted_accuracy(model, shape, _test_photos(run, data), classes, limit))
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError, DataError
-from ..files import hash_files, write_atomically
+from ..files import hash_files, public_address, write_atomically
 from ..machine import usable_cores
 from ..words import listing, percent, plural
 from ..photos.catalogue import find_by_hash
@@ -46,7 +46,8 @@ def side_photos(
     rows = rows[rows.split == side].drop_duplicates('sha256').sort_values('sha256').head(limit)
     found = find_by_hash(data, rows.sha256)
     rows = rows[rows.sha256.isin(found)]
-    if rows.empty: raise DataError(f'none of the {side} photos of {run.folder.name} is in {data}: name the folder they lie in by --data')
+    none, where = f'none of the {side} photos of {run.folder.name}', public_address(str(data))
+    if rows.empty: raise DataError(f'{none} is in {where}: name the folder they lie in by --data')
     return rows.assign(path=rows.sha256.map(found)).reset_index(drop=True)
 
 def prepare_pixels(

@@ -21,7 +21,7 @@ from ..files import user_path, write_atomically
 from ..words import listing, render_page
 from ..photos.decode import open_photo
 from ..photos.review import VERDICTS, hold_verdicts, read_verdicts, refuse_class, reviewed_accuracy, write_verdicts
-from .labels import find_conflicts, rank_labels
+from .labels import find_conflicts, list_doubtful, rank_labels
 
 # %% ../../nbs/48_evaluation.judge.ipynb #b7e20ef9
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ def _copy_reasons(catalogue):
 
 def _doubt_reason(row, backbones):
     "Why a label is doubted"
+    if row.doubt == 'odd': return 'it is unlike all others: is it of one of these classes at all?'
     if row.doubt != 'suspect': return f'label quality {row.quality:.3f}, where 0 is worst'
     who = listing(backbones) if len(backbones) < 4 else f'all {len(backbones)} backbones'
     return f"{who} {'doubts' if len(backbones) == 1 else 'doubt'} its label"
@@ -91,7 +92,8 @@ def find_doubts(
     catalogue:pd.DataFrame,      # As `make_catalogue` makes it
     predictions:dict,            # Name of a backbone: held-out judgement, as `out_of_fold` makes it; may be empty
     n:int|None=None,             # How many; None takes those for which there is a reason to look
-    also:dict|None=None          # Further predictions, such as of runs on their test photos: shown, but not ranked by
+    also:dict|None=None,         # Further predictions, such as of runs on their test photos: shown, but not ranked by
+    odd:pd.DataFrame|None=None   # Photos unlike all others, as `rank_odd` lists them
 )->list[Doubt]:                  # The worst first
     "The photos whose labels a person should judge."
     ranked, conflicts, (clash, leak) = _rank(catalogue, predictions), find_conflicts(catalogue), _copy_reasons(catalogue)
@@ -100,13 +102,15 @@ def find_doubts(
     for row in conflicts.itertuples():
         about = (opinions.get(row.sha256, ()), f'the same file is labelled {row.label}')
         found.append(Doubt(paths[row.sha256], row.sha256, row.label, *about, doubt=1., two_labels=True))
-    rest = ranked[~ranked.sha256.isin(conflicts.sha256)]
+    listed = list_doubtful(ranked, conflicts, len(ranked)+len(conflicts), odd)
+    rest = listed[listed.doubt != 'conflict']
     rest = rest.iloc[(~rest.sha256.isin(clash)).to_numpy().argsort(kind='stable')]
     for row in rest.itertuples():
         copied = clash.get(row.sha256) or leak.get(row.sha256, '')
-        if n is None and not copied and row.doubt != 'suspect': continue
+        if n is None and not copied and row.doubt not in ('suspect', 'odd'): continue
         reasons = [copied, _doubt_reason(row, list(predictions)) if row.doubt or not copied else '']
-        doubt = round(max(1-row.quality, .5*(row.sha256 in clash)), 3)     # of two labels one is wrong
+        worth = .5 if row.sha256 in clash or row.doubt == 'odd' else 0     # of two labels one is wrong
+        doubt = round(max(1-row.quality, worth), 3)
         why = '; '.join(reason for reason in reasons if reason)
         found.append(Doubt(paths[row.sha256], row.sha256, row.label, opinions.get(row.sha256, ()), why, doubt))
     return sorted(found[:n], key=_worst_first)

@@ -95,6 +95,7 @@ class Candidates:
     costs:dict[str, CandidateCost] = field(default_factory=dict)
     heads:dict[str, HeadResult] = field(default_factory=dict)
     left_out:dict[str, str] = field(default_factory=dict)   # With the reason
+    disturbed:list[str] = field(default_factory=list)       # Whose cost was measured beside other work
 
     @property
     def names(self)->list[str]:
@@ -118,9 +119,10 @@ def _measure_one(found, name, jpegs, budget):
         return f'its weights have the licence {licence_of(name) or "that is not known"}'
     try: cost = measure_candidate(name, found.photos.label.nunique(), config.image_size, jpegs, config.device)
     except Exception as error: return _why(error)      # whatever a backbone fails by, the others go on
-    over = budget.broken(cost)
+    over, beside = budget.broken(cost), ' (measured on a busy machine)' if cost.disturbed else ''
     if not over: found.costs[name] = cost
-    return f'over the budget: {listing(over)}' if over else ''
+    if beside: found.disturbed.append(name)
+    return f'over the budget: {listing(over)}{beside}' if over else ''
 
 # %% ../../nbs/67_finding.find.ipynb #4d3f467f
 def _cost_words(cost):
@@ -313,11 +315,18 @@ def _cost_sentence(race):
     everything = f'training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%)'
     return f'That took {took}, after {duration(heads)} for frozen features; {everything}.'
 
+def _busy_sentence(race):
+    "Whose cost was measured beside other work"
+    names = listing(race.field.disturbed)
+    if not names: return ''
+    return f'The machine was busy while the cost of {names} was measured: idle it takes fewer milliseconds, and the same command then measures anew.'
+
 def _dropped_sentence(race):
     "What was dropped, and why"
     gone = [f"{told['name']} ({told['reason']})" for told in race.told if told['what'] == 'dropped']
     return f'Dropped: {"; ".join(gone)}.' if gone else ''
 
+# %% ../../nbs/67_finding.find.ipynb #0f38d18c
 _ALL_THE_TIME = 1e9      # Seconds; what all folds would hardly settle is not begun for them either
 
 def _next_sentence(race, step):
@@ -381,7 +390,7 @@ def found_of(
     step:Step                # The last
 )->Found:
     "The answer with its reasons."
-    said = [_answer_sentence(race, step), _dropped_sentence(race), _cost_sentence(race), _next_sentence(race, step)]
+    said = [_answer_sentence(race, step), _busy_sentence(race), _dropped_sentence(race), _cost_sentence(race), _next_sentence(race, step)]
     decided = step.answer is not None and not step.open
     told = pd.DataFrame(race.told, columns=['seconds', 'what', 'name', 'fold', 'accuracy', 'reason'])
     sentences, asked = [text for text in said if text], race.field

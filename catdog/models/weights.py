@@ -103,14 +103,19 @@ def has_weights_suffix(
     "Whether a file is called as weights are."
     return Path(path).name.lower().endswith(WEIGHTS_SUFFIXES)
 
+def _is_state(content): return any(isinstance(value, torch.Tensor) and value.dim() > 1 for value in content.values())
+
 def _find_tensors(content):
     "The tensors of what a file holds, by name. ValueError where it holds none"
     if not isinstance(content, dict): raise ValueError(f'it holds a {type(content).__name__}, not weights by name')
-    tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
-    if tensors: return tensors
     inner = next((content[name] for name in _STATES if isinstance(content.get(name), dict)), None)
-    if inner is None: raise ValueError(f'it holds no tensors, only {listing(map(repr, content), 5)}')
-    return _find_tensors(inner)
+    if inner is not None: return _find_tensors(inner)
+    tensors = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    states = {name: value for name, value in content.items() if isinstance(value, dict) and _is_state(value)}
+    if len(states) == 1 and len(tensors) < 5: return _find_tensors(*states.values())
+    if tensors: return tensors
+    if states: raise ValueError(f'it holds several networks ({listing(map(repr, states), 5)}): save the state_dict of one alone')
+    raise ValueError(f'it holds no tensors, only {listing(map(repr, content), 5)}')
 
 # %% ../../nbs/21_models.weights.ipynb #86f86d54
 def _unpickle(path):
@@ -123,7 +128,7 @@ def read_weights(
     "The tensors of a weights file. ConfigError where it has none, cannot be read, or holds numbers that are none."
     try:
         if Path(path).stat().st_size == 0: raise ValueError('it is empty')
-        state = load_file(path) if Path(path).suffix == '.safetensors' else _find_tensors(_unpickle(path))
+        state = load_file(path) if Path(path).suffix.lower() == '.safetensors' else _find_tensors(_unpickle(path))
     except Exception as error: raise ConfigError(f'weights = {str(path)!r} cannot be read: {_why_unreadable(path, error)}') from None
     broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     why = f'NaN or infinite numbers, in {listing(broken, 2)}: their training diverged; take an earlier file'

@@ -6,7 +6,7 @@
 __all__ = ['JSON_FIELDS', 'AuditCache', 'audit_photos', 'plain_reason', 'count_classes', 'summarize_audit', 'write_audit']
 
 # %% ../../nbs/10_photos.audit.ipynb #4a40f601
-import json, os, sqlite3, stat, time, warnings
+import hashlib, json, os, sqlite3, stat, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -34,10 +34,22 @@ def _try_hash(path):
     try: return hash_file(path)
     except OSError: return ''
 
+# %% ../../nbs/10_photos.audit.ipynb #f72ea311
+def _mark(values):
+    "The checksum of a row"
+    return hashlib.blake2b(repr(tuple(values)).encode(), digest_size=8).hexdigest()
+
+def _marked(rows): return [(*row, _mark(row)) for row in rows]
+
+def _unchanged(rows): return [row[:-1] for row in rows if row[-1] == _mark(row[:-1])]
+
+# %% ../../nbs/10_photos.audit.ipynb #e2e5bfaf
+def _lenient(data): return data.decode(errors='replace')
+
 # %% ../../nbs/10_photos.audit.ipynb #f0261c80
 _FOUND = ['sha256', 'width', 'height', 'status', 'reason', 'note', 'dhash', 'thumbnail']
-_TABLES = ['create table if not exists files (path text primary key, state text, sha256 text) without rowid',
-           f"create table if not exists photos (suffix text, {', '.join(_FOUND)}, primary key (sha256, suffix))"]
+_TABLES = ['create table if not exists files (path text primary key, state text, sha256 text, mark text) without rowid',
+           f"create table if not exists photos (suffix text, {', '.join(_FOUND)}, mark text, primary key (sha256, suffix))"]
 
 def _answers(db, question, values):
     "All rows of a question with `in (...)`, some hundred values at a time"
@@ -50,13 +62,14 @@ def _answers(db, question, values):
 def _remember(db, hashes, states):
     "Keep the content of files that will not change again unseen"
     rows = [(path, states[path], sha256) for path, sha256 in hashes.items() if sha256 and _settled(states[path])]
-    db.executemany('insert or replace into files values (?, ?, ?)', rows)
+    db.executemany('insert or replace into files values (?, ?, ?, ?)', _marked(rows))
 
 # %% ../../nbs/10_photos.audit.ipynb #1b5ae840
 def _contents(db, paths):
     "SHA-256 by path: remembered where the file is as it was, hashed anew where it is not"
     states = {path: _state(path) for path in paths}
-    kept = {path: sha256 for path, state, sha256 in _answers(db, 'select * from files where path in (?)', paths) if state == states[path]}
+    rows = _unchanged(_answers(db, 'select * from files where path in (?)', paths))
+    kept = {path: sha256 for path, state, sha256 in rows if state == states[path]}
     new = [path for path in paths if path not in kept and states[path]]
     with ThreadPoolExecutor(usable_cores()) as pool: hashes = dict(zip(new, pool.map(_try_hash, new)))
     _remember(db, hashes, states)
@@ -66,7 +79,8 @@ def _known_rows(db, paths):
     "What is known of files, by path"
     if not db.execute('select 1 from photos limit 1').fetchone(): return {}   # nothing is worth hashing for
     contents = _contents(db, paths)
-    known = {(row[0], row[1]): row[1:] for row in _answers(db, 'select * from photos where sha256 in (?)', sorted(set(contents.values())))}
+    rows = _unchanged(_answers(db, 'select * from photos where sha256 in (?)', sorted(set(contents.values()))))
+    known = {(row[0], row[1]): row[1:] for row in rows}
     found = {path: known.get((Path(path).suffix.lower(), sha256)) for path, sha256 in contents.items()}
     return {path: dict(zip(_FOUND, row)) for path, row in found.items() if row}
 
@@ -74,10 +88,10 @@ def _add_rows(db, rows):
     "Keep what was found"
     _remember(db, {path: row['sha256'] for path, row in rows.items()}, {path: _state(path) for path in rows})
     values = [(Path(path).suffix.lower(), *[row[name] for name in _FOUND]) for path, row in rows.items()]
-    db.executemany(f"insert or replace into photos values ({', '.join('?'*(1+len(_FOUND)))})", values)
+    db.executemany(f"insert or replace into photos values ({', '.join('?'*(2+len(_FOUND)))})", _marked(values))
 
 # %% ../../nbs/10_photos.audit.ipynb #b1254c06
-_VERSION = 2                 # Another one forgets what earlier audits found
+_VERSION = 3                 # Another one forgets what earlier audits found
 
 class AuditCache:
     "What audits found, by content, and the content of files, by path and times."
@@ -108,6 +122,7 @@ class AuditCache:
         "Do something with the database; None where it cannot be used"
         try:
             with closing(sqlite3.connect(self.file, timeout=60)) as db, db:
+                db.text_factory = _lenient
                 for table in ['pragma journal_mode = wal', *_TABLES]: db.execute(table)
                 return work(db, values)
         except sqlite3.DatabaseError as error: self._give_up(error)

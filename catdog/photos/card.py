@@ -21,7 +21,7 @@ from ..files import public_address, safe_name, user_path
 from ..machine import usable_cores
 from ..words import listing, markdown_rows, markdown_text, percent, plural, render_page
 from .audit import audit_photos, plain_reason
-from .decode import open_photo
+from .decode import hush_pillow, open_photo
 from .duplicates import find_duplicates
 from .catalogue import TWO_LABELS, catalogue_id, make_catalogue, write_catalogue
 
@@ -55,11 +55,12 @@ def find_issues(
 def _suffix(path): return Path(path).suffix.lower()
 
 def _camera(path):
-    "Maker and model that a photo's EXIF names, '' where there are none"
+    "Maker, model and program that a photo's EXIF names, '' where there are none"
+    hush_pillow()
     try:
         with Image.open(path) as image: exif = image.getexif() if image.format != 'PNG' else {}
     except Exception: return ''
-    return ' '.join(str(exif[tag]).strip('\0 ') for tag in (271, 272) if tag in exif)
+    return ' '.join(str(exif[tag]).strip('\0 ') for tag in (271, 272, 305) if tag in exif)
 
 def _brightness(thumbnails):
     "Mean and deviation of the grey values of each thumbnail, as `grey_thumbnail` makes them"

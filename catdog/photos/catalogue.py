@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..files import public_address
 from ..words import listing, percent, plural
 from .audit import AuditCache, audit_photos, count_classes
 from .duplicates import find_conflicts, find_leaks, group_duplicates
@@ -196,7 +197,7 @@ def make_catalogue(
     verdicts = read_verdicts(review) if review else None
     catalogue = audit_photos(find_photos(data, progress, group), workers, progress)
     attrs = dict(passed_over=catalogue.attrs.get('passed_over', 0), said=list(catalogue.attrs.get('said', [])))
-    _check_classes(catalogue, data)
+    _check_classes(catalogue, public_address(str(data)))
     good = catalogue[catalogue.status != 'skipped']
     catalogue['group'] = group_duplicates(good, near_copies).reindex(catalogue.index).fillna(catalogue.sha256)
     good = catalogue.loc[good.index]
@@ -206,7 +207,7 @@ def make_catalogue(
     catalogue = apply_verdicts(catalogue, verdicts) if review else catalogue.assign(given=catalogue.label, verdict='')
     catalogue = _use_some(leave_out_conflicts(catalogue), train_photos, seed)
     catalogue['leak'] = find_leaks(catalogue)
-    check_sides(catalogue, data)
+    check_sides(catalogue, public_address(str(data)))
     catalogue.attrs = {**attrs, 'said': attrs['said']+_said_of(catalogue, verdicts)}
     return catalogue[CATALOGUE]
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHOTO_FORMATS', 'MAX_PIXELS', 'MAX_BYTES', 'MAX_JPEG_PIXELS', 'name_format', 'read_photo', 'DecodedPhoto',
-           'decode_photo', 'open_photo']
+           'hush_pillow', 'decode_photo', 'open_photo']
 
 # %% ../../nbs/07_photos.decode.ipynb #d6b7852e
 import io, os, re, stat, sys, warnings, zlib
@@ -371,6 +371,13 @@ def _decode_opened(image, data, form):
     if (orientation, turned) != (1, 1): notes.append(f'EXIF orientation {max(orientation, turned)} applied')
     return DecodedPhoto(rgb, repaired or passed_over, notes)
 
+# %% ../../nbs/07_photos.decode.ipynb #eadff907
+_OF_PILLOW = ('ignore', None, Warning, re.compile(r'PIL\.|pillow_heif'), 0)   # As `warnings.filters` holds it
+
+def hush_pillow():
+    "Keep back what Pillow would warn of, in all threads; nothing where that is done already."
+    if warnings.filters[:1] != [_OF_PILLOW]: warnings.filterwarnings('ignore', module=_OF_PILLOW[3].pattern)
+
 # %% ../../nbs/07_photos.decode.ipynb #4a08f6e6
 def decode_photo(
     data:bytes               # A whole file
@@ -381,12 +388,11 @@ def decode_photo(
     form = name_format(data)
     if form in _UNSUPPORTED: raise DataError(f'unsupported: {form}')
     if form not in PHOTO_FORMATS: raise DataError(f'not an image: {form}')
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try:
-            with _open(data, form) as image: return _decode_opened(image, data, form)
-        except (DataError, MemoryError): raise
-        except Exception as error: raise DataError(f'corrupt scan data: {error}') from None
+    hush_pillow()
+    try:
+        with np.errstate(all='ignore'), _open(data, form) as image: return _decode_opened(image, data, form)
+    except (DataError, MemoryError): raise
+    except Exception as error: raise DataError(f'corrupt scan data: {error}') from None
 
 def open_photo(
     source:str|Path|bytes    # A file, or the bytes of one

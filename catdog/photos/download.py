@@ -215,7 +215,7 @@ def download(
     return file
 
 # %% ../../nbs/13_photos.download.ipynb #f71e22a5
-ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
+ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tbz2', '.tar.xz', '.txz')
 MAX_MEMBERS = 20_000_000     # Of an archive
 MAX_HEADER = 1 << 20         # Bytes of what precedes a file in a tar archive: its long name, and what programs note there
 MAX_RATIO, SMALL = 100, 1 << 30   # Contents over archive, in bytes, for contents over `SMALL`: photos hardly shrink
@@ -259,13 +259,20 @@ def _write(member, target, ceiling):
             out.write(block)
 
 # %% ../../nbs/13_photos.download.ipynb #29fcb086
+def _name_in_zip(info):
+    "The name of a member: UTF-8 where its bytes are, as macOS writes it without saying so, and else as Python reads it"
+    if info.flag_bits & 0x800: return info.filename
+    try: return info.filename.encode('cp437').decode()
+    except UnicodeError: return info.filename
+
+# %% ../../nbs/13_photos.download.ipynb #2b5d6e48
 def _unpack_zip(archive, folder, ceiling):
     "Every file of a ZIP; reading one to its end compares its checksum"
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():
             if info.external_attr >> 28 == 0o12: raise DataError(f'holds a link, which photos do not need: {info.filename[:120]!r}')
             ceiling.add(0, 1)
-            target = _target(folder, info.filename)
+            target = _target(folder, _name_in_zip(info))
             if info.is_dir(): target.mkdir(exist_ok=True)
             else: _write(file.open(info), target, ceiling)
 

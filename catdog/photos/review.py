@@ -25,7 +25,7 @@ _COLUMNS = ['path', 'doubt', 'given', 'verdict', 'label', 'note', 'sha256']
 def _tidy(table):
     "Verdicts as they are meant: no spaces around them, no capitals but in labels and notes"
     table = table.reindex(columns=_COLUMNS, fill_value='').astype(str)
-    for name in _COLUMNS: table[name] = table[name].str.strip()
+    for name in _COLUMNS: table[name] = table[name].str.normalize('NFC').str.strip()
     return table.assign(sha256=table.sha256.str.lower(), verdict=table.verdict.str.lower())
 
 def _check_verdicts(table, file):
@@ -154,7 +154,8 @@ def reviewed_accuracy(
     "Accuracy by the labels as given, and by those of the review without the photos it drops."
     guess, by_content = _guesses(predictions), verdicts.set_index('sha256')
     verdict = predictions.sha256.map(by_content.verdict).fillna('')
-    given = predictions.sha256.map(by_content.given.where(by_content.given != '')).fillna(predictions.label)
+    known = by_content.given.isin([name.removeprefix('p_') for name in predictions])      # not the folder of a photo that a list labels
+    given = predictions.sha256.map(by_content.given.where(known)).fillna(predictions.label)
     label = predictions.label.where(verdict != 'relabel', predictions.sha256.map(by_content.label))
     kept = (verdict != 'drop').to_numpy()
     return dict(raw=_mean(guess == given.to_numpy()), reviewed=_mean((guess == label.to_numpy())[kept]),

@@ -6,7 +6,7 @@
 __all__ = ['FUR', 'POSES', 'COLLARS', 'draw_picture', 'draw_sample', 'picture_grid']
 
 # %% ../../nbs/05_photos.sample.ipynb #6f5bcae0
-import math, os
+import math, os, signal
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -437,15 +437,22 @@ def _write_picture(job):
     quality = int(np.random.default_rng((*seed, 1)).uniform(45, 95))
     draw_picture(label, seed).save(file, quality=quality)
 
+def _begin_drawing(parent):
+    "In a process that draws: Ctrl-C is for the one it works for, and it ends with that"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
+
 def _write_pictures(jobs, workers):
     "Draw pictures in several processes, which end when this one does"
     if workers == 1:
         for job in jobs: _write_picture(job)
         return
-    with ProcessPoolExecutor(workers, initializer=end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, initializer=_begin_drawing, initargs=(os.getpid(),)) as pool:
         for _ in pool.map(_write_picture, jobs, chunksize=8): pass
 
 # %% ../../nbs/05_photos.sample.ipynb #cbce4156
+_MOST = 1_000_000
+
 def draw_sample(
     folder:str|Path,         # Folder to make; holds `cat/` and `dog/` afterwards. FileExistsError if it is there and not empty
     n:int=800,               # Number of pictures, half of them cats; at least 2
@@ -455,6 +462,7 @@ def draw_sample(
     "Write `n` drawn photos of cats and dogs as a folder of class folders."
     folder = Path(folder)
     if n < 2: raise ValueError(f'n is {n}: a sample needs at least one cat and one dog, so ask for 2 or more')
+    if n > _MOST: raise ValueError(f'n is {n:,}: that would take days to draw, so ask for {_MOST:,} or fewer')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f'{folder} exists and is not an empty folder: name a new one')
     with making(folder) as made:

@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pandas as pd
 
 from ..errors import DataError, explain_os_error, shortened
-from ..files import cache_folder, making, public_address, read_table, safe_name, user_path
-from ..machine import progress_bar
+from ..files import cache_folder, hash_file, making, public_address, read_table, safe_name, user_path, write_atomically
+from ..machine import progress_bar, say_aside
 from ..words import listing, plural
 from .sample import draw_sample
 from .decode import PHOTO_FORMATS, name_format
@@ -72,15 +72,17 @@ class _Folder:
         return bool(self.folders) and not self.files and all(folder.is_results for folder in self.folders)
 
 # %% ../../nbs/14_photos.sources.ipynb #b1e967c3
+_DEEPEST = 60                # Folders in folders; what lies deeper was made by no person
+
 def _look(path, depth=0):
     "Look through a folder; links in class folders are not followed, so that nothing goes round in circles"
     found = _Folder(Path(path))
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         if _hidden(entry.name): found.hidden += 1
         elif not _is_text(entry.name): found.odd.append(os.fsencode(entry.name).decode('latin-1'))
-        elif entry.is_dir() and not _goes_round(entry, depth): _add_folder(found, _look(entry.path, depth+1))
+        elif entry.is_dir() and depth < _DEEPEST and not _goes_round(entry, depth): _add_folder(found, _look(entry.path, depth+1))
         elif entry.is_file(): found.files.append(Path(entry.path))
-        elif not entry.is_dir() or depth <= 1: found.odd.append(entry.name)
+        elif not entry.is_dir() or depth <= 1 or depth >= _DEEPEST: found.odd.append(entry.name)
     return found
 
 def _goes_round(entry, depth):
@@ -116,12 +118,19 @@ def split_name(
     sides = {SPLIT_NAMES[part] for part in parts if part in SPLIT_NAMES}
     return sides.pop() if len(sides) == 1 else ''
 
+def _plain_side(name):
+    "The side that a name speaks of, '' where it speaks of something else too, as `test_positive` does"
+    parts = set(re.findall('[^\W\d_]+', name.lower()))
+    return split_name(name) if parts <= {*SPLIT_NAMES, *_INSIDE, 'set', 'seg'} else ''
+
 # %% ../../nbs/14_photos.sources.ipynb #8e548033
+_UNSEEN = ' \u200b\u200e\u200f\u2060\ufeff'   # Spaces and marks without a width
+
 def clean_label(
     text:str                 # A folder's name, or a value of a table
 )->str:
-    "A label without spaces around it, its accents in one form."
-    return unicodedata.normalize('NFC', str(text)).strip()
+    "A label without spaces around it, its accents and its spaces in one form."
+    return ' '.join(unicodedata.normalize('NFC', str(text)).split()).strip(_UNSEEN)
 
 @dataclass
 class _Reading:
@@ -196,16 +205,18 @@ def _find_sides(folders):
     deep = [folder for folder in train if _useful(folder) and not _loose(folder)]
     if len(deep) != len(train) or not train: return []
     others = [folder for side, folder in sides if not side]
-    tested = any(side in ('valid', 'test') and _useful(folder) for side, folder in sides)
+    tested = any(side in ('valid', 'test') for side, _ in sides)
     classes = [folder for folder in others if not tested and not _UNLABELLED.match(folder.name)]
     return [] if classes else [(side, folder) for side, folder in sides if side]
 
 def _read_sides(sides, folders, reading):
     "The class folders of each side; a side without class folders has no labels"
-    for side, folder in sides:
-        folder = _descend(folder, _Reading())
+    places = [(side, _descend(folder, _Reading())) for side, folder in sides]
+    taught = set()
+    for side, folder in places: taught |= {clean_label(inner.name).lower() for inner in _useful(folder) if side == 'train'}
+    for side, folder in places:
         inside = _useful(folder)
-        if not inside:
+        if {clean_label(inner.name).lower() for inner in inside} <= _INSIDE-taught:
             reading.leave([folder], 'without class folders')
             continue
         _name_left_out(folder, reading)
@@ -214,6 +225,26 @@ def _read_sides(sides, folders, reading):
     if {split for _, _, split in reading.rows} == {'train'}:
         reading.rows = [(path, label, '') for path, label, _ in reading.rows]
         reading.said.append('only train/ has class folders: photos to choose by and to test on are drawn from it')
+
+# %% ../../nbs/14_photos.sources.ipynb #d4e0826b
+def _has_sides_inside(folders):
+    "Whether each of several folders holds photos to learn from and others to test on, so that it is a class"
+    inside = [inner for folder in folders for inner in _useful(folder)]
+    taught = [any(split_name(inner.name) == 'train' for inner in _useful(folder)) for folder in folders]
+    return all(taught) and all(_plain_side(inner.name) and not _useful(inner) for inner in inside) and not any(map(_loose, folders))
+
+def _read_inverted(folders, reading):
+    "Classes each of which holds the sides of a split"
+    for folder in folders:
+        for inner in _useful(folder): reading.take(inner, folder.name, split_name(inner.name))
+    reading.said.append(f"classes are {listing([f'{folder.name}/' for folder in folders], 5)}, each with the sides of a split in it")
+
+# %% ../../nbs/14_photos.sources.ipynb #9bd867aa
+def _only_sides(folders):
+    "What to say where folders are named for the sides of a split, and no folder is a class"
+    names, first = listing([f'{folder.name}/' for folder in folders], 4), folders[0]
+    advice = f'put the photos of each class into a folder named for it, such as {first.name}/cat, or give a list of path and label'
+    return f'{names} in {first.path.parent} are sides of a split, and hold photos but no class folders: {advice}'
 
 # %% ../../nbs/14_photos.sources.ipynb #d63d0e81
 def _read_parts(folders, names, reading):
@@ -233,7 +264,9 @@ def _read_parts(folders, names, reading):
     reading.said.append(f'each of {uppers} holds {classes}: these are the classes, and the upper folders parts of one set')
 
 def _read_classes(folders, reading):
-    "Each folder is a class, but for one of photos that are said to have none"
+    "Each folder is a class, but for one of photos that are said to have none. DataError where all are sides of a split"
+    sides = [_plain_side(folder.name) for folder in folders]
+    if all(sides) and 'train' in sides and len(set(sides)) == len(sides): raise DataError(_only_sides(folders))
     names = {folder.name.lower() for folder in folders}
     unlabelled = [folder for folder in folders if re.fullmatch(r'(?i)un-?label+ed', folder.name)]
     if len(folders)-len(unlabelled) < 2 or any(re.fullmatch(r'label+ed', name) for name in names): unlabelled = []
@@ -252,6 +285,7 @@ def read_class_folders(
     _name_left_out(place, reading)
     sides, names = _find_sides(folders), _same_inside(folders)
     if sides: _read_sides(sides, folders, reading)
+    elif _has_sides_inside(folders): _read_inverted(folders, reading)
     elif names: _read_parts(folders, names, reading)
     else: _read_classes(folders, reading)
     reading.hidden = root.hidden
@@ -352,8 +386,9 @@ def _labels_of(table, column, file):
 # %% ../../nbs/14_photos.sources.ipynb #61b1addd
 _COLUMN_NAMES = {
     'path': {'filename', 'file_name', 'filepath', 'file_path', 'file', 'image', 'image_path', 'image_name',
-             'image_file', 'img', 'img_path', 'photo'},
-    'label': {'class', 'category', 'target', 'class_name', 'label_name', 'labels', 'classname'}}
+             'image_file', 'image_id', 'img', 'img_id', 'img_name', 'img_path', 'photo', 'photo_path'},
+    'label': {'class', 'category', 'target', 'class_name', 'label_name', 'labels', 'classname', 'class_label', 'class_id', 'breed',
+              'species', 'diagnosis'}}
 
 def _columns_of(table, file):
     "A list with its columns found whatever their capitals, and what was taken for path and label. DataError where one is missing"
@@ -392,6 +427,20 @@ def _place(folder, text):
     path = folder/user_path(str(text).strip())
     return path if path.exists() or '\\' not in str(text) else folder/str(text).strip().replace('\\', '/')
 
+# %% ../../nbs/14_photos.sources.ipynb #3c3c7677
+def _find_further(paths, folder):
+    "Listed photos by their names alone, where all of them lie in folders below, and what there is to say of that"
+    if not paths or any(path.exists() for path in paths): return paths, []
+    try: below = _look(folder).below
+    except OSError: return paths, []
+    places = {}
+    for path in below:
+        for name in {path.name, path.stem} if path.suffix.lower() in SUFFIXES else (): places.setdefault(name, []).append(path)
+    found = [places.get(path.name, []) for path in paths]
+    if any(len(each) != 1 for each in found): return paths, []
+    folders = sorted({str(each[0].parent.relative_to(folder)) for each in found})
+    return [each[0] for each in found], [f"photos are found by their names in {listing([f'{name}/' for name in folders], 3)}"]
+
 # %% ../../nbs/14_photos.sources.ipynb #08c0d6e9
 def read_list(
     file:str|Path            # CSV or parquet, columns path and label, and split and group where it gives them
@@ -408,7 +457,8 @@ def read_list(
     said += taken
     _check_rows(table, file)
     label = _labels_of(table, 'given' if 'given' in table else 'label', file)
-    paths = [_place(file.parent, text) for text in table.path]
+    paths, where = _find_further([_place(file.parent, text) for text in table.path], file.parent)
+    said += where
     _check_places(paths, file)
     found = pd.DataFrame(dict(path=paths, label=label.tolist(), split=_splits_of(table, file).tolist()))
     if 'group' in table: found['belongs'] = table.group.astype(object).map(_as_text).replace(list(_MISSING), '').tolist()
@@ -647,6 +697,7 @@ def find_source(
 )->Path:                     # A folder, a list, or a folder with a name pattern as its last part
     "Where the photos of a source lie on this machine; fetches or draws them the first time."
     text = str(data)
+    if text.startswith('file://'): text = urllib.parse.unquote(text.removeprefix('file://'))
     if text == 'sample': return _find_sample()
     if text in PUBLISHED: return fetch_published(text, PUBLISHED[text], progress)
     if text == 'kaggle': return fetch_kaggle(progress=progress)
@@ -655,10 +706,22 @@ def find_source(
     path = user_path(text)
     return _unpack_local(path) if path.is_file() and is_archive(path.name) else path
 
+def _contents_of(folder):
+    "A name for what the files of a folder hold"
+    return hashlib.sha256(''.join(f'{path.name} {hash_file(path)}\n' for path in sorted(folder.rglob('*.jpg'))).encode()).hexdigest()
+
 def _find_sample():
-    "The drawn sample"
+    "The drawn sample, drawn anew where what is kept of it is damaged"
     folder = cache_folder()/f'sample-{SAMPLE_SIZE}-{SAMPLE_SEED}-1'
-    return folder if folder.exists() else draw_sample(folder, SAMPLE_SIZE, SAMPLE_SEED)
+    mark = folder.with_name(f'{folder.name}.sha256')
+    known = mark.read_text() if mark.is_file() else ''
+    if folder.is_dir() and known in ('', _contents_of(folder)): return folder
+    if folder.is_dir():
+        say_aside(f'catdog: the sample in {folder} is damaged, and is drawn anew')
+        shutil.rmtree(folder)
+    draw_sample(folder, SAMPLE_SIZE, SAMPLE_SEED)
+    write_atomically(mark, _contents_of(folder).encode())
+    return folder
 
 # %% ../../nbs/14_photos.sources.ipynb #1d619c17
 def find_photos(
@@ -674,6 +737,8 @@ def find_photos(
     elif place.suffix.lower() in _TABLES and place.is_file(): photos = read_list(place)
     else: raise DataError(_no_source(data, place))
     _check_labels(photos, public_address(str(data)), least_classes)
+    named = str(data) in SOURCES and Path(data).exists()
+    if named: _say_of(photos, f"{data!r} is catdog's own source; the folder of that name is './{data}'")
     return name_groups(photos, group) if group else photos
 
 # %% ../../nbs/14_photos.sources.ipynb #924f4fff
@@ -691,17 +756,31 @@ def _read_folder(folder):
     return found
 
 def _read_list_inside(folder):
-    "Photos by the only table in a folder; None where there is none, or it is no list of photos"
+    "Photos by the only list of photos in a folder, or by a list for each side; None where there is none"
     tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _TABLES and not _hidden(path.name)]
-    if len(tables) != 1: return None
-    try: found = read_list(tables[0])
-    except DataError: return None
-    found.attrs['said'] = [f'labels are read from {tables[0].name}', *found.attrs['said']]
+    lists = {}
+    for table in tables:
+        try: lists[table] = read_list(table)
+        except DataError: pass
+    if not lists: return None
+    sides = [split_name(table.stem) for table in lists]
+    if len(lists) > 1 and (not all(sides) or len(set(sides)) < len(sides) or 'train' not in sides): return None
+    if len(lists) > 1: lists = {table: found.assign(split=side) for (table, found), side in zip(lists.items(), sides)}
+    return _together(lists)
+
+def _together(lists):
+    "The photos of several lists as those of one"
+    found = pd.concat(lists.values(), ignore_index=True)
+    said = [text for each in lists.values() for text in each.attrs['said']]
+    found.attrs = dict(passed_over=0, said=[f'labels are read from {listing([table.name for table in lists])}', *said])
     return found
 
+# %% ../../nbs/14_photos.sources.ipynb #202e95fd
 def _no_source(data, path):
     "What to say of a source that is not there"
     shown = repr(shortened(data, 160))
+    if '{label}' in str(path.parent): return f'data {shown}: {{label}} stands in names of files; folders that are classes need no pattern'
+    if re.search(r'[{].+[}]', path.name) and path.parent.is_dir(): return f'data {shown} names no {{label}}: such as {{label}}_{{id}}.jpg'
     if path.is_file(): return f'data {shown} is a file, but neither a list (.csv, .parquet) nor an archive ({", ".join(ARCHIVES)})'
     if path.exists(): return f'data {shown} is neither a folder nor a plain file'
     siblings = [inner.name for inner in path.parent.iterdir() if not _hidden(inner.name)] if path.parent.is_dir() else []
@@ -713,10 +792,14 @@ def _no_source(data, path):
     return f'data {shown} is neither a source ({known}, huggingface:NAME, a URL) {there}'
 
 # %% ../../nbs/14_photos.sources.ipynb #acfc48bc
+def _say_of(photos, text): photos.attrs['said'] = [*photos.attrs.get('said', []), text]
+
 def _check_labels(photos, data, least_classes=2):
-    "DataError where there is one class, or where one is spelled differently on two sides"
+    "DataError where there is one class, one without a name, or one that is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
     only = f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed'
+    nameless = photos.path[photos.label == '']
+    if len(nameless): raise DataError(f'{nameless.iloc[0]} in {data} has a label without a letter: give it a name')
     if photos.label.nunique() < least_classes: raise DataError(f'{only}; {left_out}' if left_out else only)
     folded = photos.label.str.casefold()
     for _, part in photos.groupby(folded):
@@ -726,4 +809,4 @@ def _check_labels(photos, data, least_classes=2):
         alike = listing(map(repr, names))
         slip = f'{alike} in {data} differ by capitals only and are never on one side'
         if not set.intersection(*sides): raise DataError(f'{slip}: give them one name')
-        photos.attrs['said'] = [*photos.attrs.get('said', []), f'{alike} differ by capitals only, and are {len(names)} classes']
+        _say_of(photos, f'{alike} differ by capitals only, and are {len(names)} classes')

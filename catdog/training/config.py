@@ -351,7 +351,7 @@ def check_device(
 )->str:                      # `device`
     "ValueError where it is no name of a device that trains; whether it is there is seen when the run starts."
     if re.fullmatch(r'auto|cpu|mps|cuda(:\d{1,3})?|xpu(:\d{1,3})?', device): return device
-    raise ValueError(f"device = {_short(device)} is none of 'auto', 'cpu', 'cuda', 'cuda:1', 'mps' and 'xpu'")
+    raise ValueError(f"device = {shortened(repr(device))} is none of 'auto', 'cpu', 'cuda', 'cuda:1', 'mps' and 'xpu'")
 
 def check_against_timm(
     config:RunConfig
@@ -360,27 +360,23 @@ def check_against_timm(
     for name, check in (('arch', check_arch), ('optimizer', check_optimizer)):
         value = getattr(config, name)
         try: check(value)
-        except ValueError as error: raise ValueError(f'{name} = {_short(value)} {error}') from None
+        except ValueError as error: raise ValueError(f'{name} = {shortened(repr(value))} {error}') from None
     check_size(config.arch, config.first_image_size or config.image_size, config.fc_layers, config.model_args)
 
 # %% ../../nbs/24_training.config.ipynb #ededb6dc
-def _short(value):
-    "A value as it is shown in a message"
-    return shortened(repr(value))
-
 def _explain(error):
     "One error of pydantic's as a line that names the field, the value and what would do"
     name, value = (error['loc'] or ('',))[0], error.get('input')
     if error['type'] == 'extra_forbidden':
         near = difflib.get_close_matches(str(name), RunConfig.model_fields, 1)
-        return f'there is no parameter {_short(name)}{_nearest(near)}'
+        return f'there is no parameter {shortened(repr(name))}{_nearest(near)}'
     message = error['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
     if not name: return message
     if error['type'] == 'literal_error':
         choices = re.findall(r"'([^']*)'", message)
         message = f"is none of {', '.join(repr(c) for c in choices)}{_nearest(difflib.get_close_matches(str(value), choices, 1))}"
     elif error['type'] != 'value_error': message = f'is not allowed: it must be {message}'
-    return f'{name} = {_short(value)} {message}'
+    return f'{name} = {shortened(repr(value))} {message}'
 
 def make_config(
     _check_arch:bool=True,   # Look names up in timm, which takes seconds to import

@@ -11,6 +11,7 @@ __all__ = ['ConfigRecord', 'AGAIN', 'WeightsRecord', 'CatalogueRecord', 'Hardwar
 # %% ../../nbs/25_training.run.ipynb #031e7299
 import hashlib, json, os, re, threading
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ class CostRecord(_Part):
     peak_memory_mb:float|None = None
     file_mb:float|None = None
     device:str = ''                  # Where it was measured
+    provider:str = ''                # Of onnxruntime, for an exported network
     busy:float|None = None           # Share of the processor that others used meanwhile
     note:str|None = None             # Why it could not be measured
 
@@ -289,13 +291,31 @@ class Run:
         text = json.dumps(record.to_dict(), indent=1, default=str)
         write_atomically(self.folder/'run.json', (text+'\n').encode())
 
+# %% ../../nbs/25_training.run.ipynb #4f8577cb
+@lru_cache
+def _hash_of(path, size, changed): return hash_file(path)
+
+def _weights_file(config, source):
+    "The file of weights that a run began with, where it lies today; None where there is none"
+    place = user_path(config.weights)
+    named = [place, place/source, place/config.arch/source, place/config.arch.partition('.')[0]/source]
+    return next((path for path in named if path.is_file()), None)
+
+def _other_weights(config, record):
+    "The SHA-256 of the weights of today where a run began with others; '' where it began with these or with none"
+    file = _weights_file(config, record.weights.source) if record.weights.sha256 else None
+    if file is None: return ''
+    now = _hash_of(file, file.stat().st_size, file.stat().st_mtime_ns)
+    return now if now != record.weights.sha256 else ''
+
 # %% ../../nbs/25_training.run.ipynb #3fa71ede
 def open_run(
     config:RunConfig,
     pool:str=''              # Which photos they are, as `describe_catalogue` says; '' where that is not known yet
 )->Run:                      # Not started, or as an earlier run of the same settings and photos left it
-    "The run of these settings and photos."
+    "The run of these settings, weights and photos."
     run = Run(user_path(config.runs)/run_name(config))
+    if other := _other_weights(config, run.record): run = Run(run.folder.with_name(f'{run.folder.name}-w{other[:6]}'))
     same = not pool or run.record.catalogue.pool in ('', pool)
     return run if same else Run(run.folder.with_name(f'{run.folder.name}-{pool[:6]}'))
 
@@ -318,9 +338,11 @@ def explain_new_run(
     run:Run,                     # As `open_run` gives it
     photos                       # A table: as for `photos_changed`
 )->str:                          # '' where it is the run its settings name
-    "Why a run has the photos in its name."
-    named = open_run(config)
-    if named.folder == run.folder or run.record.status: return ''
+    "Why a run has the photos or the weights in its name."
+    plain, named = user_path(config.runs)/run_name(config), open_run(config)
+    if run.record.status: return ''
+    if plain != named.folder == run.folder: return f'{plain} began with other weights: these are trained on as a new run, {run.folder}'
+    if named.folder == run.folder: return ''
     changed = photos_changed(named, photos)
     return f"{named.folder} is of other photos{f' ({changed})' if changed else ''}: they are trained on as a new run, {run.folder}"
 

@@ -49,7 +49,8 @@ def _open_tracking(run):
     identity = hashlib.sha256(f'{run.folder.resolve()} {record.started}'.encode()).hexdigest()[:16]
     settings = wandb.Settings(silent=True, console='off', init_timeout=60, finish_timeout=120, finish_timeout_raises=False)
     project, mode = os.environ.get('WANDB_PROJECT') or 'catdog', tracking_mode(record.config.wandb)
-    place = dict(project=project, name=run.folder.name, id=identity, dir=run.folder)
+    name, folder = os.environ.get('WANDB_NAME') or run.folder.name, os.environ.get('WANDB_DIR') or run.folder
+    place = dict(project=project, name=name, id=identity, dir=folder)
     return wandb.init(**place, mode=mode, resume='allow', reinit='finish_previous', settings=settings, config=tracked_settings(record))
 
 # %% ../../nbs/31_training.tracking.ipynb #cdf17e32

@@ -1,5 +1,6 @@
 "Ctrl-C, once or twice, ends every command with one line that says where it goes on."
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,8 +13,8 @@ from conftest import BIN, TINY, options, take_interrupts
 pytestmark = pytest.mark.skipif(sys.platform == 'win32', reason='signals are POSIX')
 
 
-def lines_of(command, presses, begun, cwd, stdin=None):
-    "What a command says after Ctrl-C, and how it ends; its helpers are gone then"
+def lines_of(command, presses, begun, cwd, stdin=None, typed=None):
+    "What a command says after Ctrl-C, and what is typed then, and how it ends; its helpers are gone then"
     process = subprocess.Popen([str(word) for word in command], stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, cwd=cwd, start_new_session=True, preexec_fn=take_interrupts)
     deadline = time.monotonic()+120
@@ -24,7 +25,7 @@ def lines_of(command, presses, begun, cwd, stdin=None):
         try: os.killpg(process.pid, signal.SIGINT)      # a terminal tells the whole group
         except ProcessLookupError: pass
         time.sleep(.3)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(typed, timeout=60)
     _, alive = psutil.wait_procs(helpers, timeout=20)
     assert not alive, [one.cmdline() for one in alive]
     return process.returncode, said
@@ -38,6 +39,13 @@ def after(seconds):
 
 def has_children(process):
     return bool(psutil.Process(process.pid).children())
+
+
+def has_a_server(process):
+    "One of its helpers listens"
+    connections = []
+    for helper in psutil.Process(process.pid).children(recursive=True): connections += helper.net_connections()
+    return any(connection.status == psutil.CONN_LISTEN for connection in connections)
 
 
 def has_loaded(name):
@@ -60,9 +68,10 @@ def many(tmp_path_factory, pets):
     return folder
 
 
-SHORT = [('audit', 2), ('compare', 1), ('train', 2)]
-LASTING = ['audit', 'predict', 'compare', 'train', 'sweep', 'find', 'evaluate', 'export', 'serve', 'review', 'doubtful', 'doctor']
-QUICK = ['choose', 'next', 'archs', 'page', 'push', 'drift']     # met while they load what they need
+SHORT = [('audit', 2), ('compare', 1), ('train', 2), ('sample', 1)]
+LASTING = ['sample', 'lab', 'audit', 'predict', 'compare', 'train', 'sweep', 'find', 'evaluate', 'export', 'serve', 'review',
+    'doubtful', 'doctor']
+QUICK = ['choose', 'next', 'archs', 'page', 'push', 'drift', 'verdict']     # met while they load what they need
 WHOLE = [(name, presses) for name in [*LASTING, *QUICK] for presses in (1, 2)]
 
 
@@ -71,6 +80,9 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
     tiny = {**TINY, 'epochs': 400, 'data': pets, 'runs': tmp_path/'runs'}
     model = next(runs.glob('test_resnet*'))
     commands = {
+        'sample': (['sample', tmp_path/'drawn', '-n', 4000], has_children),
+        'lab': (['lab', tmp_path/'mine', '--no-browser', '--allow-root'], has_a_server),
+        'verdict': (['verdict', pets/'cat'/'cat.0.jpg', 'keep', '--review', tmp_path/'review.csv'], has_loaded('numpy')),
         'audit': (['audit', many], has_children), 'compare': (['compare', runs, '--out', tmp_path/'report'], has_children),
         'train': (['train', *options(tiny)], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
         'sweep': (['sweep', *(f'{key}={value}' for key, value in tiny.items())], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
@@ -86,7 +98,9 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
         'archs': (['archs', 'mobile'], has_loaded('numpy')), 'page': (['page', model, '-o', tmp_path/'out'], has_loaded('numpy')),
         'push': (['push', model, 'me/pets'], has_loaded('numpy')), 'drift': (['drift', tmp_path/'log', model], has_loaded('numpy'))}
     words, begun = commands[name]
-    status, said = lines_of([BIN/'catdog', *words], presses, begun, tmp_path, subprocess.PIPE if name == 'predict' else None)
+    asks = subprocess.PIPE if name in ('predict', 'lab') else None
+    status, said = lines_of([BIN/'catdog', *words], presses, begun, tmp_path, asks, 'y\n' if name == 'lab' else None)
     assert status == 130 and 'Traceback' not in said and 'Error' not in said, said
-    told = [line for line in said.splitlines() if 'interrupted' in line or 'ended at once' in line or 'the same command' in line]
+    told = [line for line in said.splitlines() if 'catdog: interrupted' in line or 'ended at once' in line or 'the same command' in line]
     assert len(told) == 1 and ('same command' in told[0]), said
+    assert name != 'train' or re.search(r'from epoch \d+$', told[0]), said

@@ -2,6 +2,8 @@
 import io
 import os
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -73,6 +75,24 @@ def test_what_is_called_good_decodes_strictly(form):
             found['good'] += 1
         assert time.monotonic()-begun < 5
     assert found['refused'] > 5
+
+
+def test_threads_that_decode_swallow_no_warning():
+    "Pillow warns of the EXIF of this file; what else is said meanwhile is heard, every time, and the filters are as they were"
+    file = io.BytesIO()
+    draw_picture('cat', 1).resize((70, 50)).save(file, 'JPEG', exif=b'Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\1\3\0')
+    with pytest.warns(UserWarning, match='EXIF'):
+        with Image.open(file) as image: image.getexif()
+    decode_photo(file.getvalue())
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        with ThreadPoolExecutor(4) as pool:
+            work = [pool.submit(decode_photo, file.getvalue()) for _ in range(400)]
+            for number in range(400):
+                warnings.warn(f'heard {number}')
+                time.sleep(.0005)
+            assert {each.result().image.size for each in work} == {(70, 50)}
+    assert [str(each.message) for each in told] == [f'heard {number}' for number in range(400)]
 
 
 def test_a_damaged_png_is_never_good():

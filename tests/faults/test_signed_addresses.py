@@ -8,6 +8,8 @@ import threading
 import pytest
 from conftest import TINY, catdog, options
 
+from catdog.photos.sample import draw_sample
+
 KEY, USER, PASSWORD = 'c0ffee5ecret', 'jane-the-user', 'hunter2hunter2'
 
 
@@ -35,6 +37,20 @@ def traces(*folders):
             inside = path.read_bytes() if path.is_file() and not path.is_symlink() else b''
             found += [(path, secret) for secret in (KEY, USER, PASSWORD) if secret in str(path) or secret.encode() in inside]
     return found
+
+
+def test_another_test_set_of_a_signed_address_keeps_no_key(address, runs, tmp_path):
+    "Neither where it is tested on, nor where none of its photos is new"
+    shutil.copytree(next(runs.glob('test_resnet*')), tmp_path/'run')
+    shutil.make_archive(str(tmp_path/'served'/'new'), 'zip', draw_sample(tmp_path/'new', n=6, seed=9))
+    env = {**os.environ, 'CATDOG_CACHE': str(tmp_path/'cache')}
+    (tmp_path/'cache').mkdir()
+    done = catdog('evaluate', tmp_path/'run', '--also', address.replace('pets.zip', 'new.zip'), env=env)
+    met = catdog('evaluate', tmp_path/'run', '--also', address, env=env)
+    assert done.returncode == 0 and 'on 6 test photos of http://' in ' '.join(done.stderr.split()), done.stderr
+    assert met.returncode == 1 and 'has no photo that is new' in ' '.join(met.stderr.split()), met.stderr
+    assert not [secret for secret in (KEY, USER, PASSWORD) if secret in done.stdout+done.stderr+met.stderr]
+    assert traces(tmp_path/'run', tmp_path/'cache') == []
 
 
 def test_a_run_of_a_signed_address_keeps_no_key(address, tmp_path):

@@ -3,12 +3,15 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 
+import pandas as pd
 import pytest
 from conftest import TINY, catdog, options
 
 from catdog.files import making, write_atomically
+from catdog.photos.audit import AuditCache, audit_photos
 
 LONG = os.environ.get('CATDOG_FAULTS') == 'long'
 
@@ -47,6 +50,17 @@ def test_training_on_a_full_disk_says_so(pets, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path, pets):
+    "As /dev/stdout is: `catdog audit --json /dev/stdout | ...`"
+    os.mkfifo(tmp_path/'pipe')
+    with subprocess.Popen(['cat', tmp_path/'pipe'], stdout=subprocess.PIPE) as reader:
+        write_atomically(tmp_path/'pipe', b'all of it')
+        assert reader.communicate(timeout=20)[0] == b'all of it'
+    assert [path.name for path in tmp_path.iterdir()] == ['pipe'] and (tmp_path/'pipe').is_fifo()
+    done = catdog('verdict', tmp_path/'pipe', 'keep', '--review', tmp_path/'review.csv', timeout=60)
+    assert done.returncode == 2 and 'is no plain file' in done.stderr, done.stderr
+
+
 def damaged(path, how):
     "A file flipped in the middle, cut or emptied"
     data = bytearray(path.read_bytes())
@@ -70,6 +84,20 @@ def test_damaged_caches_heal(pets, tmp_path, how):
         done = catdog('train', *options({**TINY, 'data': pets, 'runs': tmp_path/f'runs-{i}'}), env=env)
         if done.returncode or 'Traceback' in done.stderr: failed.append((names, done.stderr[-500:]))
     assert not failed, failed
+
+
+CHANGES = ["dhash = 'no number'", 'width = 7', "thumbnail = 'AAAA'", "status = 'good'", "dhash = cast(x'ffff' as text)", "mark = ''"]
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_changed_letter_in_the_audit_is_noticed(pets, tmp_path, change):
+    "The photo is looked at again, whatever became of what is kept of it"
+    cache, photos = AuditCache(tmp_path/'audit.sqlite'), pd.DataFrame(dict(path=sorted(pets.rglob('*.jpg'))[:4]))
+    first = audit_photos(photos, cache=cache)
+    with sqlite3.connect(cache.file) as db: db.execute(f'update photos set {change}')
+    pd.testing.assert_frame_equal(audit_photos(photos, cache=cache), first)
+    with sqlite3.connect(cache.file) as db: db.execute(f"update files set sha256 = '{'0'*64}'")
+    assert set(cache.contents([str(path) for path in photos.path]).values()) == set(first.sha256)
 
 
 @pytest.fixture
