@@ -8,8 +8,8 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/75_cli.ipynb #8157918b
-import inspect, json, os, re, shutil, signal, sys, textwrap, threading, warnings
-from contextlib import contextmanager, redirect_stdout
+import inspect, json, logging, os, re, shutil, signal, sys, textwrap, threading, warnings
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
@@ -24,9 +24,9 @@ from .words import listing, percent, plural, terminal_text
 # %% ../nbs/75_cli.ipynb #8b7ca21d
 EXIT_CODES = {
     0: 'done',
-    1: 'some of several failed: runs of a sweep, photos of predict, runs of evaluate',
+    1: 'some of several failed: runs of a sweep, photos of predict, runs of evaluate; or drift or doctor found something',
     2: 'a setting, the photos or a file cannot be used; the message says which and what to do',
-    3: 'choose: the data cannot decide; the answer says what would',
+    3: 'choose, find: the data cannot decide; the answer says what would',
     4: 'choose: nothing is within the budget',
     130: 'interrupted (Ctrl-C)',
 }
@@ -35,15 +35,47 @@ _EXIT_LIST = 'Exit status: '+'; '.join(f'{code} {meaning}' for code, meaning in 
 
 class _Commands(TyperGroup):
     "The commands, each of which a Ctrl-C ends in the same way wherever it meets it, such as in an import"
+    def parse_args(self, context, words):
+        self.words = _apart(words)
+        return super().parse_args(context, list(self.words))
+
     def invoke(self, context):
         try: return super().invoke(context)
         except KeyboardInterrupt: raise _interrupted(_AGAIN) from None
         except Exception as error:
-            if isinstance(error, typer.Exit) or not _PRESSED: raise
-            raise _interrupted(_AGAIN) from None
+            if not isinstance(error, typer.Exit) and _PRESSED: raise _interrupted(_AGAIN) from None
+            _explain_usage(error, self.words)
+            raise
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
     context_settings={'help_option_names': ['-h', '--help']})
+
+# %% ../nbs/75_cli.ipynb #06e1a1a7
+_PRINTING = ('--json', '--csv')
+
+def _apart(words):
+    "A command line with `--csv=FILE` as two words"
+    apart = []
+    for word in words: apart += word.split('=', 1) if word.startswith(tuple(f'{switch}=' for switch in _PRINTING)) else [word]
+    return apart
+
+def _switch_before(command, words, word):
+    "The switch after which a word stands; '' where it is something else"
+    before = words[words.index(word)-1] if word in words[1:] else ''
+    for option in command.params:
+        if getattr(option, 'is_flag', False) and before in (*option.opts, *option.secondary_opts): return before
+    return ''
+
+def _explain_usage(error, words):
+    "Add to an error of the command line what a switch is, where a value was given to one"
+    text = str(getattr(error, 'message', ''))
+    wants = re.fullmatch(r"Option '(--\S+)' requires an argument\.", text)
+    if wants and wants[1] in _PRINTING: error.message = f'{text} Here it names the file to write, such as {wants[1]} photos.json.'
+    extra = re.match(r'Got unexpected extra argument\S* \(([^ )]+)', text)
+    switch = _switch_before(error.ctx.command, words, extra[1]) if extra else ''
+    if not switch: return
+    keep = f'; to keep what it prints, add > {extra[1]}' if switch in _PRINTING else ''
+    error.message = f'{error.message}. {switch} is a switch and takes no value{keep}.'
 
 # %% ../nbs/75_cli.ipynb #f142931b
 def _without_keys(text):
@@ -233,7 +265,7 @@ def review(
 ):
     "Judge labels on a page of this machine, the most doubtful first: keep, relabel, drop or undo, each saved at once."
     _quiet_imports()
-    with _plain_errors():
+    with _plain_errors(f'the verdicts are in {file}, and the same command goes on'):
         from catdog.photos.catalogue import make_catalogue
         from catdog.evaluation.judge import find_doubts, runs_of_photos, serve_review
         from catdog.evaluation.labels import rank_labels
@@ -334,15 +366,22 @@ def _train_signature(*more):
     return inspect.Signature([*more, *parameters])
 
 # %% ../nbs/75_cli.ipynb #f3160e32
+def _next_epoch(checkpoint):
+    "The epoch, from 1, that a checkpoint goes on with; None where there is none to read"
+    try:
+        with open(checkpoint, 'rb') as file: head = json.loads(file.read(min(int.from_bytes(file.read(8), 'little'), 10**8)))
+        return json.loads(head['__metadata__']['checkpoint'])['epoch']+1
+    except (OSError, ValueError, KeyError, TypeError): return None
+
 def _goes_on(run):
     "What the same command would do with a run that was interrupted"
-    import csv
-    begun = (run.folder/'checkpoint').is_dir() and (run.folder/'history.csv').exists()
-    if not begun: return f'the same command starts {run.folder} again'
-    rows = list(csv.DictReader((run.folder/'history.csv').read_text().splitlines()))
-    epoch = int(float(rows[-1]['epoch']))+1 if rows else 1
+    epoch = _next_epoch(run.folder/'checkpoint'/'state.safetensors')
+    if epoch is None: return f'the same command starts {run.folder} again'
     return f'the same command goes on with {run.folder} from epoch {epoch}'
 
+_TRAINING = []               # The run under way
+
+# %% ../nbs/75_cli.ipynb #0c0963d2
 def _tested(metrics):
     "An accuracy with its interval and its photos"
     interval = f'{percent(metrics.accuracy_low)} to {percent(metrics.accuracy_high)}'
@@ -366,6 +405,7 @@ def train(**settings):
         if run.finished and not config.rerun:
             _say(f'{run.folder} is finished already; --rerun trains it again')
             if earlier := explain_recipe(run.record): _say(earlier)
+        _TRAINING.append(run)
         try: run = door.train(**given)
         except KeyboardInterrupt: raise _interrupted(_goes_on(run)) from None
     _say(_wrapped(_result(run.record), '  '))
@@ -407,6 +447,13 @@ def _new_photos(also, data):
     seen = f", without {plural(found['seen'], 'photo')} that the run has met" if found['seen'] else ''
     return f'{_tested(MetricsRecord(**found))} of {data}{seen}'
 
+# %% ../nbs/75_cli.ipynb #82d50cf7
+def _where_measured(record):
+    "What the costs of a run were measured on"
+    provider = record.artefact.provider if record.artefact else ''
+    artefact = f', the ONNX file by {provider}' if provider else ''
+    return f'measured on {record.cost.device}{artefact}'
+
 def _what_was_found(record, also, robustness, scaling, cost):
     "What an evaluation added to a record, in lines"
     lines = [_new_photos(record.also, public_address(also))] if also else []
@@ -414,7 +461,8 @@ def _what_was_found(record, also, robustness, scaling, cost):
     if scaling:
         best = max(record.scaling, key=lambda row: row['images_per_second'])
         lines.append(f"{best['images_per_second']:.0f} photos/s at most ({best['what'].replace('_', ' ')} {best['value']})")
-    return [*lines, *([_result(record)] if cost else [])]
+    if cost: lines += [_result(record), _where_measured(record)]
+    return lines
 
 # %% ../nbs/75_cli.ipynb #3d3ec7de
 @app.command()
@@ -427,7 +475,10 @@ def evaluate(
     cost:Annotated[bool, typer.Option('--cost', help='Export and measure the costs again, on this machine.')]=False,
     data:Annotated[Optional[str], typer.Option(help="Where the runs' photos lie now [where they lay].")]=None,
     limit:Annotated[int, typer.Option(min=1, help='Most photos to corrupt.')]=200,
-    provider:Annotated[Optional[str], typer.Option(help="Of onnxruntime for --cost, as CUDAExecutionProvider [the processor's].")]=None,
+    device:Annotated[Optional[str], typer.Option(metavar='NAME',
+        help="Where the network runs: 'auto', or a torch device such as 'cuda:1' [where it was trained, or the processor].")]=None,
+    provider:Annotated[Optional[str], typer.Option(metavar='NAME',
+        help="Provider of onnxruntime that --cost measures the ONNX file on, such as CUDAExecutionProvider [the processor's].")]=None,
 ):
     "Add to what is known of finished runs. Exit status 1 if any could not be evaluated."
     with _plain_errors():
@@ -441,7 +492,7 @@ def evaluate(
     failed = False
     for folder in folders:
         try:
-            run = evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit, provider)
+            run = evaluate_folder(Run(folder), data, also, robustness, scaling, cost, limit, provider, device)
             for line in _what_was_found(run.record, also, robustness, scaling, cost): _say(_wrapped(line, '  '))
             typer.echo(run.folder)
         except KeyboardInterrupt: raise _interrupted('what was found of the runs before is in their run.json') from None
@@ -684,12 +735,12 @@ def _print_plain(row, least):
     confidence = row['probabilities'][row['label']]
     typer.echo(f"{path}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
 
-def _row_printer(classes, as_json, as_csv, least):
+def _row_printer(classes, form, least, stream):
     "How the rows of `predict` are written, as a function"
     def unsure(row): return 'error' not in row and row['probabilities'][row['label']] < least
-    if as_csv:
+    if form == 'csv':
         import csv
-        writer = csv.DictWriter(sys.stdout, ['path', 'label', *(f'p_{name}' for name in classes), *(['unsure'] if least else []), 'error'])
+        writer = csv.DictWriter(stream, ['path', 'label', *(f'p_{name}' for name in classes), *(['unsure'] if least else []), 'error'])
         writer.writeheader()
         def write_csv(row):
             cells = {name: value for name, value in row.items() if name != 'probabilities'}
@@ -697,8 +748,47 @@ def _row_printer(classes, as_json, as_csv, least):
             if least: cells['unsure'] = unsure(row)
             writer.writerow(cells)
         return write_csv
-    if as_json: return lambda row: typer.echo(json.dumps({**row, 'unsure': unsure(row)} if least and 'error' not in row else row))
-    return lambda row: _print_plain(row, least)
+    def write_json(row): print(json.dumps({**row, 'unsure': unsure(row)} if least and 'error' not in row else row), file=stream)
+    return write_json if form == 'json' else lambda row: _print_plain(row, least)
+
+# %% ../nbs/75_cli.ipynb #a531391f
+_ENDINGS = {'.csv': 'csv', '.json': 'json', '.jsonl': 'json'}
+
+def _form_of(name): return _ENDINGS.get(Path(name).suffix.lower(), '')
+
+def _file_among(images, form):
+    "The photos of a command, and the file that was named as if `--csv` or `--json` took a value"
+    named = [name for name in images if form and _form_of(name) == form and '://' not in name]
+    if len(named) > 1: raise ValueError(f'--{form} writes one file, and {listing(named)} are {len(named)}: name one by -o')
+    return [name for name in images if name not in named], Path(named[0]) if named else None
+
+def _what_to_write(images, as_json, as_csv, out):
+    "The form of the answers ('csv', 'json' or ''), the photos, and the file for the answers"
+    if as_json and as_csv: raise ValueError('say --json or --csv, not both')
+    form = next((name for name, asked in (('csv', as_csv), ('json', as_json)) if asked), '')
+    if not out: images, out = _file_among(images, form)
+    elif not form: form = _form_of(out)
+    if out and not form: raise ValueError(f'-o {out}: a file for answers ends in .csv, .json or .jsonl, or --csv or --json says its form')
+    if not images: raise ValueError('no photo is named')
+    return form, images, out
+
+# %% ../nbs/75_cli.ipynb #574e34ab
+def _answers_to(out):
+    "What the answers are written to, for a `with` block"
+    if out is None: return nullcontext(sys.stdout)
+    from catdog.files import new_file
+    return new_file(out)
+
+# %% ../nbs/75_cli.ipynb #58c9a7a0
+_Device = Annotated[Optional[str], typer.Option(metavar='NAME',
+    help="Where the network runs: 'auto', or a torch device such as 'cuda:1' [the processor].")]
+_Provider = Annotated[Optional[str], typer.Option(metavar='NAME',
+    help="Provider of onnxruntime that runs it, such as CUDAExecutionProvider, in place of a device.")]
+
+def _place(device, provider):
+    "Where a model is to run, as `Predictor` takes it"
+    if device and provider: raise ValueError('say --device or --provider, not both')
+    return dict(device=device or 'cpu', provider=provider)
 
 # %% ../nbs/75_cli.ipynb #4c3a60a4
 @app.command()
@@ -708,24 +798,31 @@ def predict(
         help="Photos, folders of photos, patterns ('in/**/*.jpg'), addresses (http, s3, gs), or - for a list on standard input.")],
     as_json:Annotated[bool, typer.Option('--json', help='One JSON object a line.')]=False,
     as_csv:Annotated[bool, typer.Option('--csv', help='A CSV: path, label, a probability a class, error.')]=False,
+    out:Annotated[Optional[Path], typer.Option('-o', '--out', metavar='FILE',
+        help='A new file for the answers, .csv or .json [standard output].')]=None,
     precision:Annotated[Optional[float], typer.Option(
         help='Mark answers as unsure unless this share of such answers was right on the validation photos, such as 0.95.')]=None,
     batch_size:Annotated[int, typer.Option(min=1, help='Photos through the network in one go.')]=16,
     workers:Annotated[Optional[int], typer.Option(min=1, help='Threads that read photos; one a core by default.')]=None,
+    device:_Device=None,
+    provider:_Provider=None,
 ):
     "Label photos with a trained model. Exit status 1 if any photo could not be read."
     import time
     from catdog.deploy.predict import Predictor, describe_photos, find_paths, summarise_rows, sure_from
     start, counts = time.monotonic(), {}
     with _plain_errors('the photos named above are labelled; the same command labels all of them again'):
-        if as_json and as_csv: raise ValueError('say --json or --csv, not both')
-        predictor = Predictor(run_or_model, spinning=False)
-        least = sure_from(predictor.facts, precision) if precision is not None else 0
-        show = _row_printer(predictor.classes, as_json, as_csv, least)
-        for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):
-            counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
-            show(row)
-    if sum(counts.values()) > 1: _say(summarise_rows(counts, time.monotonic()-start))
+        form, images, out = _what_to_write(images, as_json, as_csv, out)
+        with _answers_to(out) as stream:
+            predictor = Predictor(run_or_model, spinning=False, **_place(device, provider))
+            least = sure_from(predictor.facts, precision) if precision is not None else 0
+            show = _row_printer(predictor.classes, form, least, stream)
+            for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):
+                counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
+                show(row)
+    many = sum(counts.values()) > 1
+    if many or device or provider: _say(f'{summarise_rows(counts, time.monotonic()-start)}, by {predictor.runs_on}')
+    if out: typer.echo(out)
     if '' in counts: raise typer.Exit(1)
 
 # %% ../nbs/75_cli.ipynb #4e7c46fc
@@ -738,13 +835,16 @@ def serve(
     megabytes:Annotated[float, typer.Option(help='Most megabytes of one request.')]=20.,
     seconds:Annotated[float, typer.Option(help='Most seconds until a request is answered.')]=30.,
     batch_size:Annotated[int, typer.Option(min=1, help='Most photos through the network in one go.')]=16,
+    device:_Device=None,
+    provider:_Provider=None,
     log:Annotated[Optional[Path], typer.Option(
         help='File for what each photo looked like, in numbers, and its answer; never the photo. `catdog drift` reads it.')]=None,
 ):
     "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
-    with _plain_errors():
+    with _plain_errors('the server is closed, and the same command opens it again'):
         from catdog.deploy.serve import Limits, serve as run_server
-        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log)
+        limits = Limits(megabytes=megabytes, seconds=seconds)
+        run_server(str(model), host, port, api_key, limits, batch_size, log, **_place(device, provider))
 
 # %% ../nbs/75_cli.ipynb #1553fadb
 @app.command()
@@ -839,11 +939,13 @@ def lab(
 # %% ../nbs/75_cli.ipynb #a8d523fe
 def _end_at_once(number, frame):
     "A second Ctrl-C: helpers and kernels end with this process"
-    os.write(2, b'\ncatdog: ended at once; the same command goes on from what was kept\n')
+    text = _goes_on(_TRAINING[-1]) if _TRAINING else 'the same command goes on from what was kept'
+    os.write(2, f'\ncatdog: ended at once; {terminal_text(text)}\n'.encode(errors='surrogateescape'))
     os._exit(130)
 
 def _interrupt(number, frame):
-    "The first Ctrl-C, as Python's own"
+    "The first Ctrl-C, as Python's own; what libraries log of the kernels and helpers that end with it is no news"
+    logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, _end_at_once)
     _PRESSED.append(number)
     raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from torch import nn
 
 from .errors import ConfigError
 from .machine import usable_cores
+from .words import listing
 
 # %% ../nbs/04_device.ipynb #2d92de5b
 def _trouble_with(device):
@@ -27,13 +28,18 @@ def _trouble_with(device):
     try: return '' if float(torch.ones(1, device=device)+1) == 2 else 'it adds wrongly'
     except (RuntimeError, AssertionError, NotImplementedError) as error: return str(error).splitlines()[0]
 
+def _devices_here():
+    "The devices of this machine that torch knows of"
+    cards = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    return [*cards, *(['mps'] if torch.backends.mps.is_available() else []), 'cpu']
+
 def pick_device(
     device:str='auto'        # As `RunConfig.device`
 )->torch.device:
     "The device to train on. ConfigError where it is not there."
     if device != 'auto':
         trouble = _trouble_with(device)
-        if trouble: raise ConfigError(f"device = {device!r} cannot be used: {trouble}; 'auto' takes what there is")
+        if trouble: raise ConfigError(f"device = {device!r} cannot be used: {trouble}; here: {listing(_devices_here())}")
         return torch.device(device)
     there = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
     for kind in (kind for kind in there if there[kind]):

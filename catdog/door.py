@@ -335,9 +335,11 @@ def _describe_photo(told): return f"{told['path']}  {_words_for(told)}"
 # %% ../nbs/74_door.ipynb #b394f978
 def predict(
     run,      # A run, its folder, its model.safetensors or an exported model.onnx
-    photos                   # Paths of photos, or one
+    photos,                  # Paths of photos, or one
+    device:str='cpu',        # 'auto', or a torch device such as 'cuda:1'
+    provider:str|None=None   # Of onnxruntime, such as 'CUDAExecutionProvider', in place of a device
 )->Predictions:
-    "Label photos with a trained model. ValueError where there is none."
+    "Label photos with a trained model. ValueError where there is none, or where the device is not here."
     from catdog.deploy.predict import Predictor
-    predictor = Predictor(getattr(run, 'folder', run))
+    predictor = Predictor(getattr(run, 'folder', run), device, provider=provider)
     return Predictions(predictor.describe(path) for path in ([photos] if isinstance(photos, (str, Path)) else photos))

@@ -80,6 +80,12 @@ def with_plain_names(page):
     return re.sub(r'__main__(?:<span class="op">\.</span>|\.)', '', page)
 
 
+def with_whole_options(page):
+    "A page whose options, such as --max-ms, are not broken after their dashes at the end of a line"
+    def whole(code): return re.sub(r'(?<![\w<-])(--[a-z][a-z-]*)', r'<span class="option">\1</span>', code[0])
+    return re.sub(r'<code.*?</code>', whole, page, flags=re.S)
+
+
 def write_live(folder):
     "What stands where the live page goes until scripts/live.py has made it"
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +97,6 @@ if __name__ == '__main__':
     render()
     write_live(SITE/'live')
     rewrite(SITE.rglob('*.css'), without_web_fonts)
-    rewrite(SITE.rglob('*.html'), lambda page: with_plain_names(with_note(with_descriptions(page))))
+    rewrite(SITE.rglob('*.html'), lambda page: with_whole_options(with_plain_names(with_note(with_descriptions(page)))))
     print(SITE/'index.html')
     print('To read it with its search: make serve')

@@ -110,6 +110,21 @@ def test_a_person_drops_a_photo(server, pets, page):
     assert page.evaluate("document.getElementById('heat').width") == 7 and 'less probable' in page.inner_text('#hint')
 
 
+def test_no_page_asks_another_host(server, page):
+    address, _ = server
+    asked = []
+    page.on('request', lambda request: asked.append(request.url))
+    for path in ('/', '/docs'):
+        page.goto(address+path)
+        page.wait_for_load_state('networkidle')
+    assert 'POST /predict' in page.inner_text('main') and f'{address}/predict' in page.inner_text('pre >> nth=0')
+    assert asked and all(url.startswith((address, 'data:')) for url in asked), asked
+    for path in ('/', '/docs', '/drop.js', '/photo.js', '/photo.css', '/api.css', '/openapi.json'):
+        with urllib.request.urlopen(address+path) as answer: text = answer.read().decode()
+        assert not re.search(r'(https?:)?//[\w.-]+\.\w+', text.replace(address, '')), path
+    assert ask(address, '/ready')['runs_on'].startswith('onnxruntime (')
+
+
 def test_drift_fires_on_blurred_photos_alone(server, copies, exported, pets, tmp_path):
     "What a server logged of held-out photos is like the run's; of the same blurred it is not"
     from PIL import Image, ImageFilter

@@ -59,6 +59,31 @@ def test_folders_lists_and_tables(model, pets):
     for one, other in zip(rows(single), rows(folder)): assert abs(one['probabilities']['cat']-other['probabilities']['cat']) < 2e-3
 
 
+def test_a_file_named_after_a_switch_is_written_and_none_is_lost(model, pets, tmp_path):
+    photo, out = pets/'cat'/'cat.0.jpg', tmp_path/'out.csv'
+    for words in (['--csv', out], [f'--csv={out}'], ['-o', out]):
+        done = catdog('predict', model, photo, *words)
+        assert done.returncode == 0 and done.stdout.strip() == str(out), done.stderr
+        assert [row['path'] for row in csv.DictReader(io.StringIO(out.read_text()))] == [str(photo)]
+        if words != ['-o', out]: out.unlink()
+    before = out.read_text()
+    kept = catdog('predict', model, pets, '--csv', out)
+    assert kept.returncode == 2 and 'out.csv is there already: name another place' in kept.stderr and out.read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ['out.csv']
+
+
+def test_what_computes_is_asked_for_by_name_and_said(model, pets):
+    photo = pets/'cat'/'cat.0.jpg'
+    done = catdog('predict', model, photo, '--provider', 'CPUExecutionProvider')
+    assert done.returncode == 0 and 'by onnxruntime (CPUExecutionProvider)' in done.stderr
+    weights = catdog('predict', model, photo, '--device', 'tpu:1')
+    assert weights.returncode == 2 and "device = 'tpu:1' cannot be used" in weights.stderr and 'here: ' in weights.stderr, weights.stderr
+    for words in (['--device', 'tpu'], ['--provider', 'TPUExecutionProvider'], ['--device', 'cpu', '--provider', 'CPUExecutionProvider']):
+        refused = catdog('predict', model/'model.onnx', photo, *words)
+        said = 'not both' if len(words) == 4 else f"'{words[1]}' cannot run an ONNX file here: onnxruntime has "
+        assert refused.returncode == 2 and said in refused.stderr and 'Traceback' not in refused.stderr, refused.stderr
+
+
 def test_precision_that_was_not_shown_is_not_promised(model, pets):
     done = catdog('predict', model, pets/'cat'/'cat.0.jpg', '--precision', .999)
     assert done.returncode == 2 and 'cannot promise a precision of 0.999' in done.stderr

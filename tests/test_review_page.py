@@ -123,7 +123,8 @@ def test_two_tabs_keys_and_undo_in_a_browser(served, faulty, page, tmp_path):
     says(page, 'another page')
     assert decided(file)[second] == ('drop', '')
     page.keyboard.press('u')
-    says(page, 'Taken back.')
+    says(page, 'taken back')
+    assert page.evaluate('at') == 1          # at the photo whose verdict it was
     assert decided(file) == {first: ('relabel', 'cat')}
 
     names = page.evaluate('desk.photos.map(photo => photo.name)')

@@ -441,13 +441,13 @@ def photos_for_pair(
     pairs:int=1,                 # How many pairs are asked about together
     power:float=.8,              # Chance that the test finds the difference
     alpha:float=.05              # Chance of even one false alarm
-)->float:                        # Test photos; infinite where the seeds hide even the largest difference, however many photos there are
-    "How many test photos it takes at least to distinguish two setups, with the seeds they have."
-    largest = max(abs(pair['low']), abs(pair['high']))
+)->float:                        # Test photos; infinite where the seeds hide the difference, however many photos there are
+    "How many test photos it takes to distinguish two setups that are as far apart as they were here, with the seeds they have."
+    seen = abs(pair['difference'])
     of_two_networks = not math.isfinite(pair['degrees']) and pair['disagreement'] > 0
-    if of_two_networks: return photos_needed(largest, pair['disagreement'], power, alpha/pairs)
+    if of_two_networks: return photos_needed(seen, pair['disagreement'], power, alpha/pairs)
     reach = sum(stats.norm.ppf([1-alpha/pairs/2, power]))
-    left = (largest/reach)**2-pair['of_runs']
+    left = (seen/reach)**2-pair['of_runs']
     return math.ceil(max(0., pair['standard_error']**2-pair['of_runs'])*pair['groups']/left) if left > 0 else math.inf
 
 # %% ../../nbs/54_comparison.statistics.ipynb #bd070c09

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from ..words import listing, markdown_rows, percent, points
+from ..words import in_points, listing, markdown_rows, percent, points
 from ..training.run import Run
 from ..evaluation.metrics import confusion_table, take_apart, wilson_interval
 from .statistics import photos_for_pair
@@ -71,9 +71,9 @@ def _photos_to_distinguish(pair, pairs):
     "What it would take to distinguish two setups, as the end of a sentence"
     needed = photos_for_pair(pair, pairs)
     if math.isinf(needed): return 'takes more seeds, not more test photos'
-    if needed >= 1e7: return 'takes more than ten million test photos'
+    number = f'about {needed:,.0f}' if needed < 1e7 else 'more than ten million'
     level = f', at 5% for all {pairs} pairs together' if pairs > 1 else ''
-    return f'takes at least about {needed:,.0f} test photos (four of five tests then find the difference{level})'
+    return f'takes {number} test photos (four of five tests then find the difference{level}), and more if they are nearer'
 
 def _rivals_sentence(comparison):
     "What the best cannot be distinguished from"
@@ -81,8 +81,8 @@ def _rivals_sentence(comparison):
     nearest = comparison.pair(best, rivals[0])
     start = f'These data cannot distinguish it from {listing(rivals, 8)}'
     if not nearest['difference']: return f'{start}; {rivals[0]} did exactly as well here.'
-    away = f"{points(abs(nearest['difference']))} points away here"
-    return f'{start}; distinguishing it from {rivals[0]}, {away}, {_photos_to_distinguish(nearest, len(comparison.pairs))}.'
+    away = f"if the two are truly {in_points(abs(nearest['difference']))} apart, as they were here"
+    return f'{start}. Distinguishing it from {rivals[0]}, {away}, {_photos_to_distinguish(nearest, len(comparison.pairs))}.'
 
 def answer(
     comparison:Comparison,

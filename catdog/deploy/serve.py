@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['LOOPBACK', 'Batcher', 'Limits', 'check_host', 'Counts', 'photo_page', 'page_file', 'occlude', 'shown_part',
-           'read_request', 'answer_photos', 'explain_photo', 'Server', 'make_app', 'serve']
+           'read_request', 'answer_photos', 'explain_photo', 'Server', 'api_page', 'make_app', 'listen', 'address_of',
+           'serve']
 
 # %% ../../nbs/38_deploy.serve.ipynb #630fd87d
-import asyncio, os, secrets, sys, time
+import asyncio, json, os, secrets, socket, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,7 +110,8 @@ class Counts:
         self.confidence.observe(row['probabilities'][row['label']])
 
 # %% ../../nbs/38_deploy.serve.ipynb #380bf77d
-_PAGE_FILES = {'': 'text/html', 'drop.js': 'text/javascript', 'photo.js': 'text/javascript', 'photo.css': 'text/css'}
+_PAGE_FILES = {'': 'text/html', 'drop.js': 'text/javascript', 'photo.js': 'text/javascript', 'photo.css': 'text/css',
+    'api.css': 'text/css'}
 _PAGE_POLICY = "default-src 'none'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'"
 
 def photo_page(
@@ -279,6 +282,46 @@ _ANSWERS = {
     503: dict(description='Not answered in time'),
 }
 
+# %% ../../nbs/38_deploy.serve.ipynb #d586f035
+def _answer_row(code, answer):
+    "One kind of answer as a row of a table"
+    shown = answer.get('content', {}).get('application/json', {}).get('example')
+    example = f'<pre>{escape(json.dumps(shown, indent=1))}</pre>' if shown else ''
+    return f"<tr><th scope=\"row\">{code}</th><td>{escape(answer['description'])}{example}</td></tr>"
+
+def _section(path, method, told):
+    "One address of a server and what it answers"
+    rows = ''.join(_answer_row(code, answer) for code, answer in told['responses'].items())
+    said = escape(told.get('description', ''))
+    return f'<section><h2>{method.upper()} {escape(path)}</h2><p>{said}</p><table>{rows}</table></section>'
+
+def api_page(
+    described:dict,              # As OpenAPI has it
+    address:str                  # Of the server, without a slash at its end
+)->str:                          # HTML that runs no program and asks no host
+    "What a server answers, for a person."
+    sections = []
+    for path, methods in described['paths'].items(): sections += [_section(path, method, told) for method, told in methods.items()]
+    frame = Template((files('catdog')/'page'/'api.html').read_text(encoding='utf-8'))
+    about = escape(described['info'].get('description', ''))
+    return frame.substitute(policy=_PAGE_POLICY, about=about, address=escape(address), sections='\n'.join(sections))
+
+# %% ../../nbs/38_deploy.serve.ipynb #53f43a63
+def _add_pages(app):
+    "The page to drop a photo on, the files it needs, and the page of what the server answers"
+    from fastapi import Request
+    from fastapi.responses import Response
+    policy = {'Content-Security-Policy': f"{_PAGE_POLICY}; script-src 'self'"}
+
+    @app.get('/docs', include_in_schema=False)
+    async def docs(request:Request):
+        return Response(api_page(app.openapi(), str(request.base_url).rstrip('/')), media_type='text/html', headers=policy)
+
+    def give(name):
+        text, kind = page_file(name)
+        return Response(text, media_type=kind, headers=policy)
+    for name in _PAGE_FILES: app.add_api_route(f'/{name}', partial(give, name), include_in_schema=False)
+
 # %% ../../nbs/38_deploy.serve.ipynb #49cd4345
 def make_app(
     predictor:Predictor,
@@ -292,7 +335,8 @@ def make_app(
     from fastapi import FastAPI, Request
     from fastapi.responses import Response
     server = Server(predictor, limits, api_key, batch_size, most_waiting, log)
-    app = FastAPI(title='catdog', description=f"Labels photos: {', '.join(predictor.classes[:20])}", lifespan=server.live)
+    about = f"Labels photos: {', '.join(predictor.classes[:20])}"
+    app = FastAPI(title='catdog', description=about, lifespan=server.live, docs_url=None, redoc_url=None)
 
     @app.middleware('http')
     async def count(request, answer):
@@ -304,27 +348,50 @@ def make_app(
         return given
 
     @app.post('/predict', openapi_extra=_BODY, responses=_ANSWERS)
-    async def predict(request:Request): return await server.predict(request)
+    async def predict(request:Request):
+        "Label photos: form fields with files, or the bytes of one photo."
+        return await server.predict(request)
 
     @app.post('/explain', openapi_extra=_BODY)
-    async def explain(request:Request): return await server.explain(request)
+    async def explain(request:Request):
+        "Label one photo, and say which part of it the answer depends on."
+        return await server.explain(request)
 
     @app.get('/health')
-    async def health(): return dict(status='ok')
+    async def health():
+        "Whether the server runs."
+        return dict(status='ok')
 
     @app.get('/ready')
-    async def ready(): return dict(status='ready', classes=predictor.classes, waiting=server.batcher.queue.qsize())
+    async def ready():
+        "Whether it takes photos, which classes it knows, and what computes."
+        return dict(status='ready', classes=predictor.classes, waiting=server.batcher.queue.qsize(), runs_on=predictor.runs_on)
 
     @app.get('/metrics')
     async def metrics():
+        "What was asked and answered, for Prometheus."
         server.counts.waiting.set(server.batcher.queue.qsize())
         return Response(server.counts.text(), media_type='text/plain; version=0.0.4')
 
-    def give(name):
-        text, kind = page_file(name)
-        return Response(text, media_type=kind, headers={'Content-Security-Policy': f"{_PAGE_POLICY}; script-src 'self'"})
-    for name in _PAGE_FILES: app.add_api_route(f'/{name}', partial(give, name), include_in_schema=False)
+    _add_pages(app)
     return app
+
+# %% ../../nbs/38_deploy.serve.ipynb #cfbbda03
+def listen(
+    host:str,                    # Address to listen on
+    port:int                     # 0 takes a free one
+):                               # socket.socket. OSError says which address is taken
+    "A place where requests may come in."
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    try: return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error: raise OSError(f'{host}:{port} cannot be listened on: {os.strerror(error.errno)}; name another --port, or 0') from None
+
+def address_of(
+    listening                    # As `listen` gives it
+)->str:
+    "Where a browser finds the server."
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ':' in host else f'http://{host}:{port}'
 
 # %% ../../nbs/38_deploy.serve.ipynb #3962eddd
 def serve(
@@ -334,7 +401,9 @@ def serve(
     api_key:str='',              # Asked for where it is not empty
     limits:Limits=Limits(),
     batch_size:int=16,           # Most photos in one go
-    log:str|Path|None=None       # File for what each photo looked like; None keeps nothing
+    log:str|Path|None=None,      # File for what each photo looked like; None keeps nothing
+    device:str='cpu',            # As for `Predictor`
+    provider:str|None=None       # As for `Predictor`
 ):
     "Serve until interrupted. ConfigError where the `serve` extra is missing."
     missing = [name for name in ('fastapi', 'multipart', 'prometheus_client', 'uvicorn') if not find_spec(name)]
@@ -342,5 +411,9 @@ def serve(
     import uvicorn
     warning = check_host(host, api_key)
     if warning: print(f'catdog: {warning}', file=sys.stderr)
-    app = make_app(Predictor(model, spinning=False), limits, api_key, batch_size, log=LooksLog(log) if log else None)
-    uvicorn.run(app, host=host, port=port, log_level='warning', timeout_graceful_shutdown=int(limits.seconds), timeout_keep_alive=5)
+    predictor = Predictor(model, device, spinning=False, provider=provider)
+    app = make_app(predictor, limits, api_key, batch_size, log=LooksLog(log) if log else None)
+    server = uvicorn.Server(uvicorn.Config(app, log_level='warning', timeout_graceful_shutdown=int(limits.seconds), timeout_keep_alive=5))
+    with listen(host, port) as listening:
+        print(f'catdog: {model} answers at {address_of(listening)}, by {predictor.runs_on}', file=sys.stderr)
+        server.run(sockets=[listening])

@@ -339,7 +339,7 @@ def artefact_cost(
     squares = [to_square(open_photo(jpegs[i % len(jpegs)]), artefact.shape) for i in range(16)]
     batch = measure_latency(artefact.square_probabilities, [squares], repeats=5, most_seconds=5)
     size = sum(file.stat().st_size for file in (Path(path), Path(path).with_suffix('.bin')) if file.is_file())
-    where = dict(device='cuda' if provider and 'CPU' not in provider else 'cpu', provider=provider or 'CPUExecutionProvider')
+    where = dict(device=artefact.provider.removesuffix('ExecutionProvider').lower(), provider=artefact.provider)
     return dict(**where, file_mb=size/2**20, **latency,
         images_per_second=1000*len(squares)/batch['latency_ms'], peak_memory_mb=artefact_memory_mb(path, jpegs[0]))
 

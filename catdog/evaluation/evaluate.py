@@ -33,7 +33,7 @@ from ..models.backbone import load_model
 from ..training.run import Run, progress_file, stage
 from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording, side_features
-from ..deploy.predict import Artefact
+from ..deploy.predict import Artefact, pick_provider
 from ..deploy.export import export_model
 from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
 from .cost import artefact_cost, estimate_watts, largest_difference, measure_scaling, measure_throughput
@@ -210,9 +210,11 @@ def _test_photos(run, data):
     return rows.assign(path=rows.sha256.map(found))
 
 def run_device(
-    run:Run                      # Finished
+    run:Run,                     # Finished
+    device:str|None=None         # As `RunConfig.device`; None takes the run's
 )->torch.device:
-    "The device a run was trained on, or the processor where this machine has none like it."
+    "The device a run was trained on, or the processor where this machine has none like it. ConfigError where another is asked for in vain."
+    if device: return pick_device(device)
     try: return pick_device(run.record.resolved.device or 'cpu')
     except ConfigError: return torch.device('cpu')
 
@@ -268,11 +270,12 @@ def name_content(
 
 def test_on(
     run:Run,                     # Finished
-    data:str                     # As `find_others` takes it
+    data:str,                    # As `find_others` takes it
+    device:str|None=None         # As for `run_device`
 )->tuple[str, dict]:             # The name of its content; as `quality`, with `seen` (photos the run has met, left out) and `data`
     "Test a run on another data set; predictions go to also-NAME.parquet."
     model, classes, shape = load_model(run.folder/'model.safetensors')
-    model.to(run_device(run))
+    model.to(run_device(run, device))
     photos = find_others(data, classes)
     name, fresh = name_content(data, photos), photos[~photos.sha256.isin(known_photos(run))]
     met = f'it has trained or been tested on all {len(photos):,}'
@@ -318,15 +321,17 @@ def evaluate_folder(
     scaling:bool=False,          # Measure how throughput scales
     costs:bool=False,            # Measure the costs again, on this machine
     limit:int=200,               # Most photos to corrupt
-    provider:str|None=None       # Of onnxruntime, for the artefact's latency; None is the processor's
+    provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
+    device:str|None=None         # As for `run_device`
 )->Run:
-    "Add to what is known of a finished run, on the device it was trained on."
+    "Add to what is known of a finished run. ConfigError where a device or a provider is not here."
     _check_run(run)
-    record, data = run.record, data or run.record.config.data
-    if also: run.update(also={**(record.also or {}), **dict([test_on(run, also)])})
+    if provider: pick_provider(provider=provider)     # before anything is measured
+    record, data, where = run.record, data or run.record.config.data, run_device(run, device)
+    if also: run.update(also={**(record.also or {}), **dict([test_on(run, also, device)])})
     if not (robustness or scaling or costs): return run
     model, classes, shape = load_model(run.folder/'model.safetensors')
-    model.to(run_device(run))
+    model.to(where)
     if robustness: run.update(robustness=corrupted_accuracy(model, shape, _test_photos(run, data), classes, limit))
     if scaling:
         with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))

@@ -24,7 +24,7 @@ from ..training.config import Settings, make_config
 from ..training.run import find_run
 from ..training.recipes import RECIPES, epochs_after_head
 from .archs import licence_of, read_candidates, _fits
-from .costs import Budget, CandidateCost, forecast_run, measure_candidate
+from .costs import Budget, CandidateCost, cheapest_first, forecast_run, measure_candidate
 from .heads import HeadResult, fold_photos, judge_backbone
 from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
 from .trainings import read_answers, run_seconds, train_run
@@ -95,11 +95,12 @@ class Candidates:
     costs:dict[str, CandidateCost] = field(default_factory=dict)
     heads:dict[str, HeadResult] = field(default_factory=dict)
     left_out:dict[str, str] = field(default_factory=dict)   # With the reason
+    disturbed:list[str] = field(default_factory=list)       # Whose cost was measured beside other work
 
     @property
     def names(self)->list[str]:
         "The candidates that are left, the cheapest to use first."
-        return sorted(self.costs, key=lambda name: self.costs[name].latency_ms)
+        return cheapest_first(self.costs)
 
 # %% ../../nbs/67_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
@@ -118,9 +119,10 @@ def _measure_one(found, name, jpegs, budget):
         return f'its weights have the licence {licence_of(name) or "that is not known"}'
     try: cost = measure_candidate(name, found.photos.label.nunique(), config.image_size, jpegs, config.device)
     except Exception as error: return _why(error)      # whatever a backbone fails by, the others go on
-    over = budget.broken(cost)
+    over, beside = budget.broken(cost), ' (measured on a busy machine)' if cost.disturbed else ''
     if not over: found.costs[name] = cost
-    return f'over the budget: {listing(over)}' if over else ''
+    if beside: found.disturbed.append(name)
+    return f'over the budget: {listing(over)}{beside}' if over else ''
 
 # %% ../../nbs/67_finding.find.ipynb #4d3f467f
 def _cost_words(cost):
@@ -278,6 +280,7 @@ def _behind_words(race, name):
     verdict = judge(race.evidence, delta, race.dropped)[name]
     return f'within {in_points(delta)} of every other candidate (at most {in_points(max(0, verdict.high))} behind, with 95% certainty)'
 
+_ALONE = 'Every other candidate is shown to be more than'
 _UNTRAINED = 'heads on random features say nothing; the same command with a larger budget goes on'
 
 def _answer_sentence(race, step):
@@ -290,6 +293,7 @@ def _answer_sentence(race, step):
     what = f'{name}: {right}, {cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB'
     if len(race.evidence.names) == 1: return f'{what}: the only candidate, so that there is nothing to choose. catdog train trains it.'
     if step.answer is None: return f'Not decided yet. So far take {what}.'
+    if not set(race.evidence.names)-race.dropped-{name}: return f'Take {what}. {_ALONE} {in_points(race.field.config.delta/100)} behind.'
     shown = f'Take {what}. It is the cheapest that is {"shown to be " if step.open else ""}{_behind_words(race, name)}'
     return f'{shown}; {listing(step.open)} may do as well for less.' if step.open else f'{shown}.'
 
@@ -313,18 +317,29 @@ def _cost_sentence(race):
     everything = f'training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%)'
     return f'That took {took}, after {duration(heads)} for frozen features; {everything}.'
 
+def _busy_sentence(race):
+    "Whose cost was measured beside other work"
+    names = listing(race.field.disturbed)
+    if not names: return ''
+    told = f'The machine was busy while the cost of {names} was measured'
+    return f'{told}: idle it takes fewer milliseconds, and the same command then measures anew.'
+
 def _dropped_sentence(race):
     "What was dropped, and why"
     gone = [f"{told['name']} ({told['reason']})" for told in race.told if told['what'] == 'dropped']
     return f'Dropped: {"; ".join(gone)}.' if gone else ''
 
+# %% ../../nbs/67_finding.find.ipynb #0f38d18c
+_ALL_THE_TIME = 1e9      # Seconds; what all folds would hardly settle is not begun for them either
+
 def _next_sentence(race, step):
     "What would narrow the answer most"
     if step.answer is not None and not step.open: return ''
-    more = next_step(race.evidence, race.field.config.delta/100, race.dropped)
+    more = next_step(race.evidence, race.field.config.delta/100, race.dropped, _ALL_THE_TIME)
     if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
-    return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
+    reason = more.reason if more.reason.endswith('?') else f'{more.reason}.'
+    return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {reason} Give a larger budget to go on.'
 
 # %% ../../nbs/67_finding.find.ipynb #08464a5d
 @dataclass
@@ -379,7 +394,7 @@ def found_of(
     step:Step                # The last
 )->Found:
     "The answer with its reasons."
-    said = [_answer_sentence(race, step), _dropped_sentence(race), _cost_sentence(race), _next_sentence(race, step)]
+    said = [_answer_sentence(race, step), _busy_sentence(race), _dropped_sentence(race), _cost_sentence(race), _next_sentence(race, step)]
     decided = step.answer is not None and not step.open
     told = pd.DataFrame(race.told, columns=['seconds', 'what', 'name', 'fold', 'accuracy', 'reason'])
     sentences, asked = [text for text in said if text], race.field

@@ -101,7 +101,7 @@ def head_bound(
     return 1-min(1., math.exp(error+lift.mean+(-reach if upper else reach)))
 
 # %% ../../nbs/65_finding.race.ipynb #8892ab36
-RUN_SHIFT, RUN_DEGREES = .12, 4
+RUN_SHIFT, RUN_DEGREES = .12, 10
 
 def _photo_variance(values, group):
     "Variance of a mean by the choice of photos, near-copies counting together; and how many groups there are"

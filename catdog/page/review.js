@@ -61,6 +61,17 @@ async function attempt(work, said) {
   } finally { show(); }
 }
 
+const verdicts = () => new Map(desk.photos.map(photo => [photo.sha256, photo.verdict+' '+photo.new_label]));
+
+async function undo() {    // and back to the photo whose verdict it was
+  const before = verdicts();
+  if (!await attempt(takeBack, '')) return;
+  const after = verdicts(), place = desk.photos.findIndex(photo => before.get(photo.sha256) !== after.get(photo.sha256));
+  if (place < 0) return;
+  go(place);
+  part('said').textContent = `${desk.photos[place].name}: taken back`;
+}
+
 async function judge(verdict, label = '') {
   const photo = desk.photos[at];
   if (!photo) return;
@@ -69,6 +80,10 @@ async function judge(verdict, label = '') {
 }
 
 function relabel(label) {
+  if (label === desk.photos[at]?.label) {
+    part('said').textContent = `It is labelled ${label} already: k keeps that.`;
+    return;
+  }
   if (desk.classes.includes(label)) return judge('relabel', label);
   part('said').textContent = label ? `${label} is no class here` : 'Name a class first.';
 }
@@ -169,7 +184,6 @@ else {
   part('known').replaceChildren(...desk.classes.map(label => Object.assign(made('option'), {value: label})));
 }
 part('other').onsubmit = event => { event.preventDefault(); relabel(part('wanted').value.trim()); };
-const undo = () => attempt(takeBack, 'Taken back.');
 const keys = {k: () => part('keep').disabled || judge('keep'), d: () => judge('drop'), u: undo};
 Object.assign(keys, {ArrowLeft: () => go(at-1), ArrowRight: () => go(at+1)});
 for (const [id, key] of [['keep', 'k'], ['drop', 'd'], ['undo', 'u'], ['back', 'ArrowLeft'], ['on', 'ArrowRight']]) part(id).onclick = () => keys[key]();
@@ -178,7 +192,7 @@ if (part('hand-out')) part('hand-out').onclick = handOut;
 addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest('input')) return;
   const button = part('classes').children[Number(event.key)-1];
-  const act = keys[event.key] || (button && !button.hidden && button.onclick);
+  const act = keys[event.key] || (button && button.onclick);
   if (!act) return;
   event.preventDefault();
   act();

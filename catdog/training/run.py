@@ -121,6 +121,7 @@ class CostRecord(_Part):
     peak_memory_mb:float|None = None
     file_mb:float|None = None
     device:str = ''                  # Where it was measured
+    provider:str = ''                # Of onnxruntime, for an exported network
     busy:float|None = None           # Share of the processor that others used meanwhile
     note:str|None = None             # Why it could not be measured
 

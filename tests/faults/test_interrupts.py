@@ -1,5 +1,6 @@
 "Ctrl-C, once or twice, ends every command with one line that says where it goes on."
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,3 +106,4 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
     assert status == 130 and 'Traceback' not in said and 'Error' not in said, said
     told = [line for line in said.splitlines() if 'catdog: interrupted' in line or 'ended at once' in line or 'the same command' in line]
     assert len(told) == 1 and ('same command' in told[0]), said
+    assert name != 'train' or re.search(r'from epoch \d+$', told[0]), said
