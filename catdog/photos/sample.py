@@ -447,12 +447,15 @@ def _write_pictures(jobs, workers):
     if workers == 1:
         for job in jobs: _write_picture(job)
         return
-    with ProcessPoolExecutor(workers, initializer=_begin_drawing, initargs=(os.getpid(),)) as pool:
-        try:
-            for _ in pool.map(_write_picture, jobs, chunksize=8): pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)     # which Ctrl-C may meet while they are handed out
-            raise
+    taken = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})      # a pool that is half made cannot be ended
+    pool = ProcessPoolExecutor(workers, initializer=_begin_drawing, initargs=(os.getpid(),))
+    try:
+        drawn = pool.map(_write_picture, jobs, chunksize=8)
+        signal.pthread_sigmask(signal.SIG_SETMASK, taken)
+        for _ in drawn: pass
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, taken)
+        pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/05_photos.sample.ipynb #cbce4156
 _MOST = 1_000_000

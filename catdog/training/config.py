@@ -10,6 +10,7 @@ __all__ = ['RECIPE_VERSION', 'Channels', 'plain_value', 'Settings', 'PhotoSettin
 
 # %% ../../nbs/24_training.config.ipynb #a2b51e2d
 import ast, difflib, functools, math, os, re
+from importlib.util import find_spec
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -290,6 +291,8 @@ def check_optimizer(
     if name not in names:
         near = _nearest(difflib.get_close_matches(name, names, 3))
         raise ValueError(f"is none of timm's optimisers{near}; timm.optim.list_optimizers() lists them")
+    if name.startswith('kron') and not find_spec('opt_einsum'):
+        raise ValueError('takes minutes a step without opt_einsum: pip install opt_einsum')
     layer = torch.nn.Linear(3, 2)
     try:
         optimizer = timm.optim.create_optimizer_v2(layer, opt=name, lr=.1)
@@ -371,6 +374,8 @@ def _explain(error):
         near = difflib.get_close_matches(str(name), RunConfig.model_fields, 1)
         return f'there is no parameter {shortened(repr(name))}{_nearest(near)}'
     message = error['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
+    field = RunConfig.model_fields.get(name)
+    if field and str not in _kinds(field.annotation): value = _as_number(value)      # shown alike, whoever brought it
     if not name: return message
     if error['type'] == 'literal_error':
         choices = re.findall(r"'([^']*)'", message)
