@@ -384,7 +384,8 @@ def listen(
     "A place where requests may come in."
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try: return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error: raise OSError(f'{host}:{port} cannot be listened on: {os.strerror(error.errno)}; name another --port, or 0') from None
+    except OSError as error:
+        raise OSError(f'{host}:{port} cannot be listened on: {os.strerror(error.errno)}; name another --port, or 0') from None
 
 def address_of(
     listening                    # As `listen` gives it
