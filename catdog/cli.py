@@ -843,7 +843,8 @@ def serve(
     "Label photos that are sent to an address: /predict, /health, /ready, /metrics, and a page to drop a photo on."
     with _plain_errors('the server is closed, and the same command opens it again'):
         from catdog.deploy.serve import Limits, serve as run_server
-        run_server(str(model), host, port, api_key, Limits(megabytes=megabytes, seconds=seconds), batch_size, log, **_place(device, provider))
+        limits = Limits(megabytes=megabytes, seconds=seconds)
+        run_server(str(model), host, port, api_key, limits, batch_size, log, **_place(device, provider))
 
 # %% ../nbs/75_cli.ipynb #1553fadb
 @app.command()

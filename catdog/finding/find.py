@@ -321,7 +321,8 @@ def _busy_sentence(race):
     "Whose cost was measured beside other work"
     names = listing(race.field.disturbed)
     if not names: return ''
-    return f'The machine was busy while the cost of {names} was measured: idle it takes fewer milliseconds, and the same command then measures anew.'
+    advice = 'idle it takes fewer milliseconds, and the same command then measures anew'
+    return f'The machine was busy while the cost of {names} was measured: {advice}.'
 
 def _dropped_sentence(race):
     "What was dropped, and why"
