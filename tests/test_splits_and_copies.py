@@ -107,9 +107,9 @@ def digit(pixels): return Image.fromarray((pixels*15.9).astype(np.uint8)).resize
 
 
 LAYOUTS = {   # Pictures, and how many groups of 100 pictures there are at least
-    'X-rays': (lambda n: [draw_xray(i) for i in range(n)], .85),
-    'parts': (lambda n: [draw_part(i) for i in range(n)], .85),
-    'digits': (lambda n: [digit(pixels) for pixels in load_digits().images[:n]], .85),
+    'X-rays': (lambda n: [draw_xray(i) for i in range(n)], .98),
+    'parts': (lambda n: [draw_part(i) for i in range(n)], .98),
+    'digits': (lambda n: [digit(pixels) for pixels in load_digits().images[:n]], .98),
 }
 
 
@@ -123,17 +123,30 @@ def test_photos_of_one_layout_are_no_copies(layout):
     candidates = near_pairs(np.array([int(text, 16) for text in table.dhash], np.uint64), 10)
     groups = group_duplicates(table)
     assert len(candidates) > 300 and groups[:150].nunique() > least*150
-    assert (groups[150:].to_numpy() == groups[:16].to_numpy()).mean() > .8
+    found = groups[150:].to_numpy() == groups[:16].to_numpy()
+    assert found[:8].all() and found.mean() > (.7 if layout == 'digits' else .9)      # small digits have to agree nearly exactly
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_given_sides_of_one_layout_have_the_leaks_that_were_planted(layout):
-    "Of 60 test photos one is a copy of a training photo; hardly another is called one (a tenth at most)"
+    "Of 60 test photos one is a copy of a training photo; hardly another is called one (two at most)"
     pictures = LAYOUTS[layout][0](160)
     table = looks_of([*pictures, saved(pictures[7], 90)]).assign(split='train')
     table.loc[100:, 'split'] = 'test'
     leaks = find_leaks(table.assign(group=group_duplicates(table)))
-    assert leaks[160] and leaks.sum() <= 6, leaks[leaks].index
+    assert leaks[160] and leaks.sum() <= 2, leaks[leaks].index
+
+
+CROPPED = {'X-rays': .6, 'digits': .8}     # that are found at least; before the third look hardly any was
+
+
+@pytest.mark.parametrize('layout', CROPPED)
+def test_cropped_copies_in_one_layout_are_found(layout):
+    pictures = LAYOUTS[layout][0](300)
+    copies = [cropped(picture, .03, .01, .99, .97) for picture in pictures[:20]]
+    groups = group_duplicates(looks_of([*pictures, *copies]))
+    assert (groups[300:].to_numpy() == groups[:20].to_numpy()).mean() >= CROPPED[layout]
+    assert groups[:300].nunique() >= 297
 
 
 def test_a_layout_can_be_trained_on_with_its_classes_in_their_shares(tmp_path):
@@ -157,7 +170,7 @@ def kind_of_data(name, folder):
     return folder
 
 
-KINDS = {'X-rays': .06, 'trashnet-690': .01, 'caltech101-1680': .01, 'digits': .12}     # most copies that are found among them
+KINDS = {'X-rays': .01, 'trashnet-690': .01, 'caltech101-1680': .01, 'digits': .01}     # most copies that are found among them
 
 
 @pytest.mark.skipif(os.environ.get('CATDOG_FAULTS') != 'long', reason='in the long form')

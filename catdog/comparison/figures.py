@@ -17,7 +17,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..training.run import Run
-from ..evaluation.metrics import reliability, wilson_interval, with_temperature
+from ..evaluation.metrics import reliability, with_temperature
 from ..words import listing, percent, plural
 from .gather import METRICS
 from .compare import Comparison, latency, pareto_front, size_mb
@@ -367,13 +367,10 @@ def _grid_labels(figure, x='', y='accuracy (%)'):
 
 # %% ../../nbs/59_comparison.figures.ipynb #ce22c761
 def _pooled_reliability(
-    predictions:list[pd.DataFrame]   # One a seed
-)->pd.DataFrame:                     # As `reliability` makes it; photos and intervals are those of one seed
-    "How often a setup is right, by how sure it is, over its seeds."
-    table, seeds = reliability(pd.concat(predictions)), len(predictions)
-    photos = np.maximum(1, np.round(table.photos/seeds)).astype(int)
-    bounds = [wilson_interval(round(share*n), n) for share, n in zip(table.accuracy, photos)]
-    return table.assign(photos=photos, accuracy_low=[low for low, _ in bounds], accuracy_high=[high for _, high in bounds])
+    predictions:list[pd.DataFrame]   # One a run
+)->pd.DataFrame:                     # As `reliability` makes it, which counts a photo once however many runs were asked for it
+    "How often a setup is right, by how sure it is, over its runs."
+    return reliability(pd.concat(predictions))
 
 def _calibration_tables(part):
     "Reliability of the runs of a setup before and after their temperatures; None where a run has none"

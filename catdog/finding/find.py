@@ -321,8 +321,8 @@ def _busy_sentence(race):
     "Whose cost was measured beside other work"
     names = listing(race.field.disturbed)
     if not names: return ''
-    advice = 'idle it takes fewer milliseconds, and the same command then measures anew'
-    return f'The machine was busy while the cost of {names} was measured: {advice}.'
+    told = f'The machine was busy while the cost of {names} was measured'
+    return f'{told}: idle it takes fewer milliseconds, and the same command then measures anew.'
 
 def _dropped_sentence(race):
     "What was dropped, and why"
@@ -338,7 +338,8 @@ def _next_sentence(race, step):
     more = next_step(race.evidence, race.field.config.delta/100, race.dropped, _ALL_THE_TIME)
     if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
-    return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {more.reason} Give a larger budget to go on.'
+    reason = more.reason if more.reason.endswith('?') else f'{more.reason}.'
+    return f'Next: fold {more.fold+1} of {listing(more.train)} ({duration(seconds)}): {reason} Give a larger budget to go on.'
 
 # %% ../../nbs/67_finding.find.ipynb #08464a5d
 @dataclass

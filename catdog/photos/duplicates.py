@@ -161,10 +161,11 @@ def find_common(
 # %% ../../nbs/11_photos.duplicates.ipynb #c9a1a947
 _CROWD = 2000                # Photos of one layout of which each is compared with each through windows
 
-def _crowd(candidates):
-    "Photos with more candidates than a family has; all where these are many, none where they are too many"
+def _crowd(candidates, loose):
+    "Photos with more candidates than a family has, or found through windows; all where the former are many, none where they are too many"
     crowd = np.flatnonzero(candidates > FAMILY)
     if len(crowd) > len(candidates)/10: crowd = np.arange(len(candidates))
+    crowd = np.union1d(crowd, loose)
     return crowd if len(crowd) <= _CROWD else crowd[:0]
 
 def _crops_in_crowd(pixels, crowd, common):
@@ -211,7 +212,7 @@ def near_copies(
     alike, perhaps, candidates = _links(hashes, details)
     loose = perhaps[(candidates[perhaps] <= FAMILY).all(1)]
     if len(loose): loose = loose[cropped_correlation(pixels, loose) > DETAIL]
-    found = np.concatenate(_look_again(pixels, details, alike, loose, _crowd(candidates)))
+    found = np.concatenate(_look_again(pixels, details, alike, loose, _crowd(candidates, loose)))
     return np.unique(found, axis=0)
 
 def _look_again(pixels, details, alike, loose, crowd):

@@ -448,7 +448,11 @@ def _write_pictures(jobs, workers):
         for job in jobs: _write_picture(job)
         return
     with ProcessPoolExecutor(workers, initializer=_begin_drawing, initargs=(os.getpid(),)) as pool:
-        for _ in pool.map(_write_picture, jobs, chunksize=8): pass
+        try:
+            for _ in pool.map(_write_picture, jobs, chunksize=8): pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)     # which Ctrl-C may meet while they are handed out
+            raise
 
 # %% ../../nbs/05_photos.sample.ipynb #cbce4156
 _MOST = 1_000_000

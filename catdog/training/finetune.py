@@ -183,6 +183,22 @@ def load_teacher(
         with torch.no_grad(), autocast(device, precision): return model(seen_by(views, shape, expected)).float()[:, order]
     return answer, dict(name=run.folder.name, arch=run.record.config.arch, sha256=hash_file(run.folder/'model.safetensors'))
 
+# %% ../../nbs/33_training.finetune.ipynb #4330e00c
+def _settle_batches(config, resolved, model, catalogue, device, earlier):
+    "How many photos a batch has, and batches a step; as before where the run was broken off"
+    trained_on = int((catalogue.split == 'train').sum())
+    resolved['batch_size'] = earlier.get('batch_size') or _batch_size(config, model, trained_on, device)
+    resolved['accumulate'] = earlier.get('accumulate') or config.accumulate
+
+def _settle_arithmetic(config, resolved, model, images, earlier):
+    "The precision, tried on real pictures, and whether the network is compiled"
+    images = images[:resolved['batch_size']].as_subclass(torch.Tensor)
+    if config.first_image_size: _check_first_size(model, images, config)
+    with stage('trying the arithmetic'):
+        precision, trial = _settle_precision(config, resolved, model, images, earlier.get('precision', config.precision))
+    resolved.update(precision=precision, precision_trial=trial or earlier.get('precision_trial', {}))
+    resolved['compiled'] = config.compile and compile_model(model, images, precision)
+
 # %% ../../nbs/33_training.finetune.ipynb #63157287
 def _describe_start(arch, weights):
     "What a backbone starts from, and what that means for the time"
@@ -213,27 +229,20 @@ def prepare(
     if rank() == 0: tell(_describe_start(config.arch, weights))
     recipe, resolved = resolve(config, weights.used)
     resolved.update({name: earlier[name] for name in ('epochs', 'lr') if name in earlier})   # settled by a head that was solved before
+    resolved['device'] = str(device)
     model = model.to(device, memory_format=torch.channels_last)
 
     # Batches; a last one that is too small to learn from is left out
-    trained_on = int((catalogue.split == 'train').sum())
-    resolved['batch_size'] = earlier.get('batch_size') or _batch_size(config, model, trained_on, device)
-    resolved['accumulate'] = earlier.get('accumulate') or config.accumulate
+    _settle_batches(config, resolved, model, catalogue, device, earlier)
     batches = resolved['batch_size'], _augmentation(config, resolved), config.seed, device
     with stage(f'packing {len(catalogue):,} photos'): dls = make_loaders(catalogue, shape, *batches, progress=progress)
     drop_small_rest(dls.train, config.processes, least=2 if resolved['norms'] == 'batch' else 1)
 
-    # Its arithmetic, tried on real pictures
-    images = dls.valid.one_batch()[0][:resolved['batch_size']].as_subclass(torch.Tensor)
-    if config.first_image_size: _check_first_size(model, images, config)
-    with stage('trying the arithmetic'):
-        precision, trial = _settle_precision(config, resolved, model, images, earlier.get('precision', config.precision))
-    resolved.update(precision=precision, precision_trial=trial or earlier.get('precision_trial', {}), device=str(device))
-    resolved['compiled'] = config.compile and compile_model(model, images, precision)
-
+    # Its arithmetic, and who computes with it
+    _settle_arithmetic(config, resolved, model, dls.valid.one_batch()[0], earlier)
     learner = _make_learner(config, recipe, resolved, dls, model)
     teacher = None
-    if config.teacher: teacher, resolved['teacher'] = load_teacher(config, catalogue, shape, device, precision)
+    if config.teacher: teacher, resolved['teacher'] = load_teacher(config, catalogue, shape, device, resolved['precision'])
     training = Training(config, run, catalogue, dls, learner, shape, recipe, resolved, teacher)
     if rank() == 0:
         _describe(training, weights, photos, time.monotonic()-start, goes_on=bool(earlier))
@@ -512,41 +521,49 @@ def _describe_nothing(timings, ended, epochs):
     if ended: nothing = f'{nothing} and was ended after {ended} of {epochs} epochs'
     return f"{nothing}: the head is kept, which took {duration(timings['head_seconds'])}"
 
+# %% ../../nbs/33_training.finetune.ipynb #21157b98
+def _train_head(training, history, keep, progress, timings):
+    "Solve the head, say how good it is, and settle whether epochs follow"
+    arch = training.config.arch
+    with stage(f'solving the head of {arch}'): timings.update(_fit_head(training, history, keep))
+    solved = f"accuracy {percent(history.rows[-1]['accuracy'])}%  {duration(timings['head_seconds'])}"
+    progress.say(f'{arch}  head solved on frozen features: {solved}', final=True)
+    if left_out := _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature']):
+        timings['tuning'] = left_out
+        progress.say(f'{arch}  {left_out}', final=True)
+    if rank() == 0: training.run.update(timings=timings, resolved=training.resolved)
+
+def _train_epochs(training, history, keep, checkpoint, progress, timings):
+    "Train; whether that was ended before all epochs were done"
+    stop, ended = _fit_epochs(training, history, keep, checkpoint, progress, timings)
+    if stop.place: _end_diverged(training, keep, stop)
+    images = _count_epochs(history)*len(training.dls.train)*training.resolved['batch_size']
+    timings.update(fit_seconds=round(checkpoint.seconds, 2), train_images_per_second=round(images/checkpoint.seconds, 1))
+    return ended
+
+def _count_epochs(history): return sum(row['phase'] == 'train' for row in history.rows)
+
 # %% ../../nbs/33_training.finetune.ipynb #af66790b
+def _restore_best(training, history, keep, ended, progress, timings):
+    "Take the weights that are kept, and say which these are"
+    epochs = training.resolved['epochs']
+    if _averages(training) and epochs and not ended and rank() == 0: _consider_averages(training, history, keep)
+    keep.restore(training.model)
+    timings['best_epoch'] = keep.epoch_of_best
+    if keep.best is not None: progress.say(_describe_kept(keep), final=True)
+    if epochs and training.recipe.solve_head and keep.epoch_of_best == 0:
+        timings['tuning'] = _describe_nothing(timings, _count_epochs(history) if ended else None, epochs)
+        progress.say(f"{training.config.arch}  {timings['tuning']}", final=True)
+
 def _train(training, history, progress, timings):
     "Solve the head, unless a checkpoint holds it, and train; the timings of it"
-    # The head, or what a checkpoint has in its place
-    run, config, resolved = training.run, training.config, training.resolved
+    run, config, ended = training.run, training.config, False
     each_epoch = not _averages(training) or config.patience is not None
     keep, checkpoint = KeepBest(history, each_epoch), Checkpoint(run.folder/'checkpoint', 60*config.checkpoint_minutes)
     if checkpoint.open(): progress.say(f'{config.arch}  goes on from its checkpoint', final=True)
-    elif training.recipe.solve_head:
-        with stage(f'solving the head of {config.arch}'): timings.update(_fit_head(training, history, keep))
-        solved = f"accuracy {percent(history.rows[-1]['accuracy'])}%  {duration(timings['head_seconds'])}"
-        progress.say(f'{config.arch}  head solved on frozen features: {solved}', final=True)
-        if left_out := _go_on_from_head(training, keep, timings['head_right'], timings['head_temperature']):
-            timings['tuning'] = left_out
-            progress.say(f'{config.arch}  {left_out}', final=True)
-        if rank() == 0: run.update(timings=timings, resolved=resolved)
-
-    # The epochs
-    ended = False
-    if resolved['epochs']:
-        stop, ended = _fit_epochs(training, history, keep, checkpoint, progress, timings)
-        if stop.place: _end_diverged(training, keep, stop)
-        epochs = sum(row['phase'] == 'train' for row in history.rows)
-        images = epochs*len(training.dls.train)*resolved['batch_size']
-        timings.update(fit_seconds=round(checkpoint.seconds, 2), train_images_per_second=round(images/checkpoint.seconds, 1))
-
-    # The weights that are kept
-    if config.keep == 'best':
-        if _averages(training) and resolved['epochs'] and not ended and rank() == 0: _consider_averages(training, history, keep)
-        keep.restore(training.model)
-        timings['best_epoch'] = keep.epoch_of_best
-        if keep.best is not None: progress.say(_describe_kept(keep), final=True)
-        if resolved['epochs'] and training.recipe.solve_head and keep.epoch_of_best == 0:
-            timings['tuning'] = _describe_nothing(timings, epochs if ended else None, resolved['epochs'])
-            progress.say(f"{config.arch}  {timings['tuning']}", final=True)
+    elif training.recipe.solve_head: _train_head(training, history, keep, progress, timings)
+    if training.resolved['epochs']: ended = _train_epochs(training, history, keep, checkpoint, progress, timings)
+    if config.keep == 'best': _restore_best(training, history, keep, ended, progress, timings)
     return timings
 
 # %% ../../nbs/33_training.finetune.ipynb #ef7d24d5

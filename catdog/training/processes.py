@@ -199,6 +199,7 @@ def launch_workers(
         raise RuntimeError(f"training on {processes} processes failed: {reason or 'they were killed'}; all they said is in {log}")
     log.unlink()
 
+# %% ../../nbs/27_training.processes.ipynb #3873abd1
 def _pass_on(lines, log):
     "Keep what workers say, and show what is meant for people"
     for line in lines:
@@ -206,7 +207,6 @@ def _pass_on(lines, log):
         log.flush()
         if line.startswith('worker: '): print(line.removeprefix('worker: '), end='')
 
-# %% ../../nbs/27_training.processes.ipynb #3873abd1
 def _end(workers):
     "Ask the group of a process to end, and make it"
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -45,7 +45,9 @@ def has_a_server(process):
     "One of its helpers listens"
     connections = []
     for helper in psutil.Process(process.pid).children(recursive=True): connections += helper.net_connections()
-    return any(connection.status == psutil.CONN_LISTEN for connection in connections)
+    listens = any(connection.status == psutil.CONN_LISTEN for connection in connections)
+    if listens: time.sleep(3)      # until it takes signals in its own way
+    return listens
 
 
 def has_loaded(name):
