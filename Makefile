@@ -16,7 +16,7 @@ $(READY): settings.ini setup.py pyproject.toml
 
 # Where the Hugging Face Hub is reachable four families start from their own weights, else three start from weights of PyPI
 demo: $(READY)
-	$(BIN)/catdog find sample --candidates demo --image-size 64 --folds 3 --epochs 3 --scratch-epochs 5 --delta 2 --budget 2m --runs $(DEMO)/runs || test $$? -eq 3
+	$(BIN)/catdog find sample --candidates demo --image-size 96 --folds 3 --epochs 2 --scratch-epochs 3 --delta 6 --budget 4m --runs $(DEMO)/runs || test $$? -eq 3
 	$(BIN)/catdog compare $(DEMO)/runs --out $(DEMO)/report
 	@echo "The comparison, for a browser: $(abspath $(DEMO))/report/report.html"
 

@@ -42,9 +42,8 @@ def test_comparing_loads_no_torch(name):
     assert loaded(f'import catdog.comparison.{name}', LEARNING) == []
 
 
-COMMANDS = [
-    ['--help'], ['choose', 'RUNS'], ['compare', '--help'],
-    ['predict', 'MODEL', 'PHOTO'], ['predict', 'MODEL', 'PHOTO', '--device', 'auto']]
+COMMANDS = [['--help'], ['choose', 'RUNS'], ['compare', '--help'], ['predict', 'MODEL', 'PHOTO'],
+    ['predict', 'MODEL', 'PHOTO', '--device', 'auto']]
 
 
 @pytest.mark.parametrize('arguments', COMMANDS, ids=lambda arguments: arguments[0])

@@ -385,7 +385,9 @@ def listen(
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     try: return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise OSError(f'{host}:{port} cannot be listened on: {os.strerror(error.errno)}; name another --port, or 0') from None
+        known = (error.errno or 0) > 0     # below it is a name that nobody knows
+        why = os.strerror(error.errno) if known else error.strerror or str(error)
+        raise OSError(f'{host}:{port} cannot be listened on: {why}; name another --port, or 0') from None
 
 def address_of(
     listening                    # As `listen` gives it
