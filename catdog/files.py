@@ -211,6 +211,7 @@ def read_table(
     import pandas as pd
     if Path(file).suffix.lower() == '.parquet': return pd.read_parquet(file)
     text, said = _decoded(Path(file).read_bytes())
+    if '\0' in text: raise ValueError('it holds no text')
     if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator
     table = _read_csv(text)
     table.columns = [str(name).strip() for name in table.columns]

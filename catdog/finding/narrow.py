@@ -66,7 +66,7 @@ def describe_ways(
     choice, ways = choose(comparison, delta=delta), ways_to_narrow(comparison, delta)
     worse = [c['setup'] for c in choice.candidates if c['verdict'] == 'worse']
     dropped = f' {listing(worse)} can be dropped.' if worse else ''
-    if not ways: return f'Nothing is open: {choice.reason}{dropped}'
+    if not ways: return f'Nothing is open. {choice.reason}{dropped}'
     name, rival = _question(comparison, choice)
     each = [f'{way.what} ({way.cost}) by {points(way.narrows)} points' for way in ways]
     asks = ' catdog compare RUNS --unlabelled FOLDER asks for such labels.' if any('labels' in way.cost for way in ways) else ''

@@ -463,7 +463,7 @@ def read_list(
     found = pd.DataFrame(dict(path=paths, label=label.tolist(), split=_splits_of(table, file).tolist()))
     if 'group' in table: found['belongs'] = table.group.astype(object).map(_as_text).replace(list(_MISSING), '').tolist()
     again = found.assign(path=found.path.map(str)).duplicated()
-    if again.any(): said.append(f"{plural(again.sum(), 'row')} that repeat others left out")
+    if again.any(): said.append(f"{plural(again.sum(), 'row')} left out, the same as {'another' if again.sum() == 1 else 'others'}")
     found = found[~again].reset_index(drop=True)
     found.attrs = dict(passed_over=0, said=said)
     return found

@@ -9,7 +9,7 @@ import pytest
 from conftest import BIN, run
 
 HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 2">[a](javascript:hit) ```\n#\n $x^2$ | \'"& {{ 7*7 }}'
-NAMES = [HOSTILE.replace('/', '').replace('\n', ' '), '<img src=x onerror="window.hit = 3">',
+NAMES = [' '.join(HOSTILE.replace('/', '').split()), '<img src=x onerror="window.hit = 3">',
          '| a | `b` | $c$', '**bold** _it_', '# heading']
 # Without these a run is left out, or is one of other photos
 NEEDED = [('status',), ('files',), ('catalogue', 'classes'), ('config', 'data')]

@@ -86,7 +86,7 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
         'lab': (['lab', tmp_path/'mine', '--no-browser', '--allow-root'], has_a_server),
         'verdict': (['verdict', pets/'cat'/'cat.0.jpg', 'keep', '--review', tmp_path/'review.csv'], has_loaded('numpy')),
         'audit': (['audit', many], has_children), 'compare': (['compare', runs, '--out', tmp_path/'report'], has_children),
-        'train': (['train', *options(tiny)], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
+        'train': (['train', *options(tiny)], lambda process: list(tmp_path.glob('runs/*/checkpoint/state.safetensors'))),
         'sweep': (['sweep', *(f'{key}={value}' for key, value in tiny.items())], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
         'predict': (['predict', model, '-'], after(3)),
         'find': (['find', pets, '--candidates', 'test_resnet,baseline', '--weights', 'none', '--runs', tmp_path/'runs'], has_loaded('torch')),
