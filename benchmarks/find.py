@@ -188,7 +188,7 @@ def hold_back(photos, folder, number):
     held = found[found.split == 'valid'].sample(number, random_state=SEED)
     pool, listed = Path(folder)/'unlabelled', Path(folder)/'photos.csv'
     pool.mkdir(parents=True, exist_ok=True)
-    for number, path in enumerate(held.path): (pool/f'{number:03}{Path(path).suffix}').symlink_to(path)
+    for i, path in enumerate(held.path): (pool/f'{i:03}{Path(path).suffix}').symlink_to(path)
     found.drop(held.index)[['path', 'label']].to_csv(listed, index=False)
     hashes = audit_photos(held[['path']]).sha256
     return listed, pool, dict(zip(hashes, held.label))

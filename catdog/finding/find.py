@@ -330,12 +330,10 @@ def _dropped_sentence(race):
     return f'Dropped: {"; ".join(gone)}.' if gone else ''
 
 # %% ../../nbs/67_finding.find.ipynb #0f38d18c
-_ALL_THE_TIME = 1e9      # Seconds; what all folds would hardly settle is not begun for them either
-
 def _next_sentence(race, step):
     "What would narrow the answer most"
     if step.answer is not None and not step.open: return ''
-    more = next_step(race.evidence, race.field.config.delta/100, race.dropped, _ALL_THE_TIME)
+    more = next_step(race.evidence, race.field.config.delta/100, race.dropped)
     if not more.train: return 'More folds would hardly settle it; more photos would, and those of `unlabelled` need few labels.'
     seconds = sum(race.evidence.seconds[name] for name in more.train)
     reason = more.reason if more.reason.endswith('?') else f'{more.reason}.'

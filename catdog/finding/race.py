@@ -378,7 +378,7 @@ def next_step(
             too_dear = 'whether a cheaper one is good enough too would take more than is left to spend'
             return Step(answer=name, open=tuple(given_up), reason=too_dear)
         needed, step = _plan(evidence, name, delta, dropped)
-        if needed <= seconds: return step
+        if needed < math.inf and needed <= seconds: return step
         given_up.append(name)
     return Step(open=tuple(given_up), reason='what is left to spend would hardly show more')
 
