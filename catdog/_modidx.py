@@ -1681,6 +1681,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.finding.race._accuracy_low': ('finding.race.html#_accuracy_low', 'catdog/finding/race.py'),
                                      'catdog.finding.race._ask': ('finding.race.html#_ask', 'catdog/finding/race.py'),
                                      'catdog.finding.race._count_pair': ('finding.race.html#_count_pair', 'catdog/finding/race.py'),
+                                     'catdog.finding.race._ever_beyond': ('finding.race.html#_ever_beyond', 'catdog/finding/race.py'),
                                      'catdog.finding.race._first_round': ('finding.race.html#_first_round', 'catdog/finding/race.py'),
                                      'catdog.finding.race._front': ('finding.race.html#_front', 'catdog/finding/race.py'),
                                      'catdog.finding.race._in_the_way': ('finding.race.html#_in_the_way', 'catdog/finding/race.py'),
