@@ -1,6 +1,7 @@
 """Code reads: short lines, few definitions a cell, no import without a use. Files in style_to_do.txt are still to be brought there."""
 import json
 import re
+import warnings
 
 import pytest
 from conftest import BIN, ROOT, run
@@ -40,3 +41,11 @@ def read_code(path):
     if path.suffix == '.py': return list(enumerate(path.read_text().splitlines(), 1))
     cells = [cell for cell in json.loads(path.read_text())['cells'] if cell['cell_type'] == 'code']
     return [(f'{cell["id"]}:{i}', line) for cell in cells for i, line in enumerate(''.join(cell['source']).splitlines(), 1)]
+
+
+@pytest.mark.parametrize('place', ['catdog', 'benchmarks', 'scripts', 'tests'])
+def test_python_has_nothing_to_say_of_it(place):
+    "Such as an escape in a string that is none, which newer versions say aloud to whoever imports it"
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        for path in (ROOT/place).rglob('*.py'): compile(path.read_text(), str(path), 'exec')
