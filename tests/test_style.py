@@ -1,4 +1,4 @@
-"""Code reads: short lines, few definitions a cell, no import without a use. Files in style_to_do.txt are still to be brought there."""
+"""Code reads: short lines, few definitions a cell, no import without a use."""
 import json
 import re
 import warnings
@@ -10,11 +10,6 @@ RULES = ('line-too-long', 'too-many-defs', 'long-exported-cell', 'unused-import'
 LONGEST = 140    # columns of a line of code, its strings counted
 KINDS = ('nbs/*.ipynb', 'tests/*.py', 'benchmarks/*.py')
 FILES = sorted(path.relative_to(ROOT).as_posix() for kind in KINDS for path in ROOT.glob(kind))
-TO_DO = (ROOT/'tests'/'style_to_do.txt').read_text().split()
-
-
-def test_files_to_do_exist():
-    assert set(TO_DO) <= set(FILES) and TO_DO == sorted(TO_DO)
 
 
 @pytest.fixture(scope='session')
@@ -29,7 +24,7 @@ def findings():
     return found
 
 
-@pytest.mark.parametrize('name', [name for name in FILES if name not in TO_DO])
+@pytest.mark.parametrize('name', FILES)
 def test_style(name, findings):
     assert not findings.get(name), '\n'.join(findings[name])
     wide = [f'{place}: {line}' for place, line in read_code(ROOT/name) if len(line) > LONGEST]
