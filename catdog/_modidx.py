@@ -1609,6 +1609,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'catdog.finding.disagree.random_order': ( 'finding.disagree.html#random_order',
                                                                                    'catdog/finding/disagree.py')},
             'catdog.finding.find': { 'catdog.finding.find.Candidates': ('finding.find.html#candidates', 'catdog/finding/find.py'),
+                                     'catdog.finding.find.Candidates.head_seconds': ( 'finding.find.html#candidates.head_seconds',
+                                                                                      'catdog/finding/find.py'),
                                      'catdog.finding.find.Candidates.names': ( 'finding.find.html#candidates.names',
                                                                                'catdog/finding/find.py'),
                                      'catdog.finding.find.FindConfig': ('finding.find.html#findconfig', 'catdog/finding/find.py'),
