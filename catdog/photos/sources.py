@@ -120,7 +120,7 @@ def split_name(
 
 def _plain_side(name):
     "The side that a name speaks of, '' where it speaks of something else too, as `test_positive` does"
-    parts = set(re.findall('[^\W\d_]+', name.lower()))
+    parts = set(re.findall(r'[^\W\d_]+', name.lower()))
     return split_name(name) if parts <= {*SPLIT_NAMES, *_INSIDE, 'set', 'seg'} else ''
 
 # %% ../../nbs/14_photos.sources.ipynb #8e548033
