@@ -226,7 +226,7 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     "Every candidate on every fold, and the same question asked of `find`, each with a cache of its own; the seconds and the answer of both"
     from catdog.door import compare
     from catdog.comparison.choose import choose
-    from catdog.finding.find import found_of, make_find_config, run_trainings, start_race
+    from catdog.finding.find import best_guess, found_of, make_find_config, run_trainings, start_race
     from catdog.finding.unlabelled import label_networks
     runs = Path(runs).resolve()
     data, unlabelled, truth = hold_back(photos, runs, pool) if pool else (photos, None, {})
@@ -245,8 +245,10 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     choice = choose(compare(f'{runs}/all'), delta=1.)
     settings['weights'] = Path(settings['weights']).name      # a record names no machine's folders
     return dict(photos=Path(photos).name, archs=archs, **settings, all_seconds=all_seconds, find_seconds=find_seconds,
-        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason, chosen=found.answer, decided=found.decided,
-        said=found.reason, trainings=len(race.runs), labelled=labelled)
+        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason,
+        all_open=[found['setup'] for found in choice.candidates if found['verdict'] != 'worse'],
+        chosen=found.answer or best_guess(race), shown=found.answer is not None, decided=found.decided, said=found.reason,
+        trainings=len(race.runs), labelled=labelled)
 
 
 def measure_many(photos, size=128):
