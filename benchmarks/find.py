@@ -47,8 +47,8 @@ def place_networks(cell, rng):
     if cell.place == 'equal': return np.full(cell.networks, cell.best)
     edge, far = cell.best-cell.delta, np.full(cell.networks, cell.best-.03)
     if cell.place == 'beyond': return np.r_[edge-.0005, np.full(cell.networks-1, cell.best)]
-    if cell.place == 'rival': return np.r_[edge-.0005, cell.best, far[2:]]                     # only one pair can say that the cheapest is not
-    if cell.place == 'between': return np.r_[edge-.0005, edge+.0005, cell.best, far[3:]]       # and two ways to be wrong
+    if cell.place == 'rival': return np.r_[edge-.0005, cell.best, far[2:]]                 # only one pair can say that the cheapest is not
+    if cell.place == 'between': return np.r_[edge-.0005, edge+.0005, cell.best, far[3:]]   # and two ways to be wrong
     found = np.r_[cell.best, rng.uniform(cell.worst, cell.best, cell.networks-1)]
     return np.sort(found) if cell.order == 'sorted' else rng.permutation(found)
 
