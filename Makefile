@@ -17,7 +17,7 @@ $(READY): settings.ini setup.py pyproject.toml
 # Where the Hugging Face Hub is reachable four families start from their own weights, else three start from weights of PyPI
 demo: $(READY)
 	$(BIN)/catdog find sample --candidates demo --image-size 96 --folds 3 --epochs 2 --scratch-epochs 3 --delta 6 --budget 4m --runs $(DEMO)/runs || test $$? -eq 3
-	$(BIN)/catdog compare $(DEMO)/runs --delta 6 --out $(DEMO)/report
+	$(BIN)/catdog compare $(DEMO)/runs --out $(DEMO)/report
 	@echo "The comparison, for a browser: $(abspath $(DEMO))/report/report.html"
 
 test: $(READY)
