@@ -210,6 +210,14 @@ def _read_csv(text):
     if (table[beyond].fillna('') != '').any(axis=None): raise ValueError('its rows have more columns than its header')
     return table.drop(columns=beyond)
 
+# %% ../nbs/01_files.ipynb #7a40eb69
+def _csv_fault(said):
+    "What is wrong with a table, by what pandas says of it"
+    wide = re.search(r'Expected (\d+) fields in line (\d+), saw (\d+)', said)
+    if wide: return f'line {wide[2]} has {wide[3]} columns, those before it {wide[1]}'
+    if 'EOF inside string' in said: return 'a quotation mark is opened and never closed'
+    return 'it is empty' if said.startswith('No columns') else said
+
 # %% ../nbs/01_files.ipynb #5a75b68d
 def _decoded(data):
     "A file's text, and how it was read where that was a guess"
@@ -226,7 +234,8 @@ def read_table(
     text, said = _decoded(Path(file).read_bytes())
     if '\0' in text: raise ValueError('it holds no text')
     if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator
-    table = _read_csv(text)
+    try: table = _read_csv(text)
+    except ValueError as error: raise ValueError(_csv_fault(str(error))) from None
     table.columns = [str(name).strip() for name in table.columns]
     table.attrs['said'] = said
     return table
