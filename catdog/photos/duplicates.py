@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DISTANCE', 'DETAIL', 'HINT', 'FAMILY', 'LEAST', 'REST', 'near_pairs', 'photo_details', 'cropped_correlation',
            'Common', 'find_common', 'near_copies', 'link_groups', 'group_duplicates', 'find_duplicates',
-           'find_conflicts', 'find_leaks']
+           'has_two_labels', 'find_leaks']
 
 # %% ../../nbs/11_photos.duplicates.ipynb #d104ad68
 import base64
@@ -324,7 +324,7 @@ def find_duplicates(
     return several.assign(kind=kind)
 
 # %% ../../nbs/11_photos.duplicates.ipynb #820383ff
-def find_conflicts(
+def has_two_labels(
     photos:pd.DataFrame      # Columns sha256 and label
 )->pd.Series:                # bool, on the index of `photos`
     "Photos whose very bytes carry another label elsewhere."
