@@ -47,8 +47,8 @@ def place_networks(cell, rng):
     if cell.place == 'equal': return np.full(cell.networks, cell.best)
     edge, far = cell.best-cell.delta, np.full(cell.networks, cell.best-.03)
     if cell.place == 'beyond': return np.r_[edge-.0005, np.full(cell.networks-1, cell.best)]
-    if cell.place == 'rival': return np.r_[edge-.0005, cell.best, far[2:]]                     # only one pair can say that the cheapest is not
-    if cell.place == 'between': return np.r_[edge-.0005, edge+.0005, cell.best, far[3:]]       # and two ways to be wrong
+    if cell.place == 'rival': return np.r_[edge-.0005, cell.best, far[2:]]                 # only one pair can say that the cheapest is not
+    if cell.place == 'between': return np.r_[edge-.0005, edge+.0005, cell.best, far[3:]]   # and two ways to be wrong
     found = np.r_[cell.best, rng.uniform(cell.worst, cell.best, cell.networks-1)]
     return np.sort(found) if cell.order == 'sorted' else rng.permutation(found)
 
@@ -226,7 +226,7 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     "Every candidate on every fold, and the same question asked of `find`, each with a cache of its own; the seconds and the answer of both"
     from catdog.door import compare
     from catdog.comparison.choose import choose
-    from catdog.finding.find import found_of, make_find_config, run_trainings, start_race
+    from catdog.finding.find import best_guess, found_of, make_find_config, run_trainings, start_race
     from catdog.finding.unlabelled import label_networks
     runs = Path(runs).resolve()
     data, unlabelled, truth = hold_back(photos, runs, pool) if pool else (photos, None, {})
@@ -245,8 +245,10 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     choice = choose(compare(f'{runs}/all'), delta=1.)
     settings['weights'] = Path(settings['weights']).name      # a record names no machine's folders
     return dict(photos=Path(photos).name, archs=archs, **settings, all_seconds=all_seconds, find_seconds=find_seconds,
-        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason, chosen=found.answer, decided=found.decided,
-        said=found.reason, trainings=len(race.runs), labelled=labelled)
+        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason,
+        all_open=[found['setup'] for found in choice.candidates if found['verdict'] != 'worse'],
+        chosen=found.answer or best_guess(race), shown=found.answer is not None, decided=found.decided, said=found.reason,
+        trainings=len(race.runs), labelled=labelled)
 
 
 def measure_many(photos, size=128):

@@ -8,7 +8,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/75_cli.ipynb #8157918b
-import inspect, json, logging, os, re, shutil, signal, sys, textwrap, threading, warnings
+import inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
@@ -33,6 +33,17 @@ EXIT_CODES = {
 
 _EXIT_LIST = 'Exit status: '+'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())+'.'
 
+# %% ../nbs/75_cli.ipynb #474c3987
+_TOPICS = {
+    'Photos and their labels': 'sample audit doubtful review verdict',
+    'Which backbone?': 'find archs next',
+    'Train': 'train sweep lr',
+    'Compare': 'compare choose evaluate',
+    'Use a model': 'predict export serve page push drift',
+    'Around it': 'lab doctor',
+}
+
+# %% ../nbs/75_cli.ipynb #9cefe06c
 class _Commands(TyperGroup):
     "The commands, each of which a Ctrl-C ends in the same way wherever it meets it, such as in an import"
     def parse_args(self, context, words):
@@ -46,6 +57,13 @@ class _Commands(TyperGroup):
             if not isinstance(error, typer.Exit) and _PRESSED: raise _interrupted(_AGAIN) from None
             _explain_usage(error, self.words)
             raise
+
+    def list_commands(self, context): return ' '.join(_TOPICS.values()).split()
+
+    def get_command(self, context, name):
+        command = super().get_command(context, name)
+        if command: command.rich_help_panel = next((topic for topic, names in _TOPICS.items() if name in names.split()), None)
+        return command
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode='markdown',
     context_settings={'help_option_names': ['-h', '--help']})
@@ -508,6 +526,11 @@ _UNLABELLED = 'Folder of photos without labels: asks for the labels of some of t
 
 def _say_next(text): _say(f'next: {text}')
 
+def _limits_of(max_ms=None, max_mb=None, delta=None):
+    "The limits of a question as options of another command that takes them"
+    given = dict(max_ms=max_ms, max_mb=max_mb, delta=delta)
+    return ''.join(f" --{name.replace('_', '-')} {value:g}" for name, value in given.items() if value is not None)
+
 # %% ../nbs/75_cli.ipynb #c20d2e54
 def _serve_labels(labelling):
     "Ask for labels on a page until enough is known; what is known then"
@@ -546,7 +569,8 @@ def compare(
         door.run_notebook('compare', out/'compare.ipynb', given)
     choice = json.loads((out/'choice.json').read_text())
     _say(_wrapped(choice['reason']))
-    if choice['chosen']: _say_next(f'catdog choose {runs} --max-ms 15, or open the report')
+    asked = _limits_of(max_ms or (None if max_mb else 15), max_mb, delta)
+    if choice['chosen']: _say_next(f'catdog choose {shlex.quote(runs)}{asked}, or open the report')
     typer.echo(out/'report.html')
     if unlabelled: _label_runs(runs, unlabelled, labels, data=data, max_ms=max_ms, max_mb=max_mb, delta=delta, by=by)
 
@@ -595,12 +619,12 @@ only what the answer takes, on folds of all photos.
 
 What was done is kept in the runs' folder: the same command goes on where it stopped, and a larger --budget goes further."""
 
-def _say_found(found):
+def _say_found(found, **limits):
     "The answer for a person"
     typer.echo(found.table.to_string(index=False)+'\n')
     for sentence in found.sentences: typer.echo(_wrapped(sentence))
     for name, reason in found.left_out.items(): _say(_wrapped(f'left out {name}: {reason}', '  '))
-    _say_next(f'catdog compare {found.runs}')
+    _say_next(f'catdog compare {shlex.quote(found.runs)}{_limits_of(**limits)}')
 
 # %% ../nbs/75_cli.ipynb #70639503
 @app.command(help=_FIND_HELP)
@@ -629,7 +653,7 @@ def find(
     with _plain_errors(f'the same command goes on from the trainings that are finished in {runs}'):
         from catdog import door
         found = door.find(**settings)
-    _say_found(found)
+    _say_found(found, max_ms=max_ms, max_mb=max_mb)      # not the margin: compare weighs folds in another way
     decided = found.decided
     if found.labelling:
         with _plain_errors('the labels are kept: the same command goes on'): decided = _serve_labels(found.labelling).decided
@@ -677,7 +701,7 @@ Finished runs are skipped, killed ones go on, and one that fails does not end th
 def _read_sweep(settings, config_dir):
     "The sweep a command asks for; ValueError where the extra is missing"
     try: from catdog.sweeps.launch import read_sweep
-    except ImportError as error: raise ValueError(f"{error}: sweeps need the extra: pip install 'catdog-timm[sweep]'") from None
+    except ImportError as error: raise ValueError(f"{error}: sweeps need the extra: pip install '.[sweep]'") from None
     return read_sweep(settings, config_dir)
 
 def _say_answer(runs):
@@ -685,7 +709,7 @@ def _say_answer(runs):
     from catdog import door
     try: _say(_wrapped(door.choose(runs).reason))
     except ValueError: return    # one run, or of different photos: compare says what is missing
-    _say_next(f'catdog compare {runs}')
+    _say_next(f'catdog compare {shlex.quote(runs)}')
 
 # %% ../nbs/75_cli.ipynb #c0c3b692
 @app.command(help=_SWEEP_HELP, no_args_is_help=True, context_settings={'ignore_unknown_options': True})
@@ -721,7 +745,7 @@ def export(
         help='Write a run folder for each further format, so that compare and choose weigh it too.')]=True,
     search_seconds:Annotated[float, typer.Option(min=0, help='For onnx-int8, to search the layers that do not bear it.')]=600,
 ):
-    "Write a run's network for use: as ONNX with the preprocessing inside, in bytes, in sixteen bits."
+    "Write a folder to use a run's network from, without catdog: ONNX with the preprocessing inside, smaller formats where asked."
     with _plain_errors():
         from catdog.evaluation.formats import export_run
         from catdog.training.run import Run
@@ -779,6 +803,34 @@ def _answers_to(out):
     from catdog.files import new_file
     return new_file(out)
 
+# %% ../nbs/75_cli.ipynb #79f12b8f
+_LABELS_AGAIN = 'the same command labels all photos again'
+
+def _part_name(out):
+    "A name beside a file that is free, for a part of it"
+    names = (out.with_name(f"{out.stem}.part{number or ''}{out.suffix}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+def _keep_part(stream, out, counts):
+    "Keep the answers of a file that is not done, and say where"
+    if not out: return 'the photos named above are labelled'
+    if not counts: return 'no photo was labelled'
+    stream.flush()
+    os.fsync(stream.fileno())
+    part = _part_name(out)
+    os.replace(stream.name, part)
+    return f"labelled so far: {plural(sum(counts.values()), 'photo')}, in {part}"
+
+# %% ../nbs/75_cli.ipynb #6dde609f
+@contextmanager
+def _part_kept(stream, out, counts):
+    "Around the labelling of photos: what Ctrl-C or an error leaves undone does not undo what was labelled"
+    try: yield
+    except KeyboardInterrupt: raise _interrupted(f'{_keep_part(stream, out, counts)}; {_LABELS_AGAIN}') from None
+    except (ValueError, OSError):
+        if out and counts: _say(f'catdog: {_keep_part(stream, out, counts)}')
+        raise
+
 # %% ../nbs/75_cli.ipynb #58c9a7a0
 _Device = Annotated[Optional[str], typer.Option(metavar='NAME',
     help="Where the network runs: 'auto', or a torch device such as 'cuda:1' [the processor].")]
@@ -808,18 +860,18 @@ def predict(
     provider:_Provider=None,
 ):
     "Label photos with a trained model. Exit status 1 if any photo could not be read."
-    import time
     from catdog.deploy.predict import Predictor, describe_photos, find_paths, summarise_rows, sure_from
     start, counts = time.monotonic(), {}
-    with _plain_errors('the photos named above are labelled; the same command labels all of them again'):
+    with _plain_errors(_LABELS_AGAIN):
         form, images, out = _what_to_write(images, as_json, as_csv, out)
         with _answers_to(out) as stream:
             predictor = Predictor(run_or_model, spinning=False, **_place(device, provider))
             least = sure_from(predictor.facts, precision) if precision is not None else 0
             show = _row_printer(predictor.classes, form, least, stream)
-            for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):
-                counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
-                show(row)
+            with _part_kept(stream, out, counts):
+                for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):
+                    show(row)
+                    counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
     many = sum(counts.values()) > 1
     if many or device or provider: _say(f'{summarise_rows(counts, time.monotonic()-start)}, by {predictor.runs_on}')
     if out: typer.echo(out)
@@ -913,8 +965,6 @@ def doctor(
     if any(finding.state == 'failed' for finding in findings): raise typer.Exit(1)
 
 # %% ../nbs/75_cli.ipynb #b4df754e
-def _note_press(number, frame): _PRESSED.append(number)
-
 @app.command(context_settings={'ignore_unknown_options': True})
 def lab(
     words:Annotated[Optional[list[str]], typer.Argument(metavar='[FOLDER] [OPTIONS OF JUPYTERLAB]...', show_default=False,
@@ -923,7 +973,7 @@ def lab(
     "Open the notebooks in JupyterLab, as copies of your own; paths in them start from the current folder."
     import subprocess
     with _plain_errors():
-        from catdog.lab import copy_notebooks, lab_command
+        from catdog.lab import copy_notebooks, lab_command, wait_for_lab
         named = words[:1] if words and not words[0].startswith('-') else []
         folder, options = Path(*named or ['notebooks']), (words or [])[len(named):]
         command = lab_command(folder, options)
@@ -931,9 +981,8 @@ def lab(
         if differ: _say(f"yours, kept as they are: {listing(differ)} (remove one to get this version's)")
         _say(f'notebooks in {folder}')
         process = subprocess.Popen(command)
-        signal.signal(signal.SIGINT, _note_press)     # JupyterLab is told as well: it asks, and a second one ends it
-        process.wait()
-    if _PRESSED: raise _interrupted(f'your notebooks are in {folder}, and the same command opens them again')
+        interrupted = wait_for_lab(process)
+    if interrupted: raise _interrupted(f'your notebooks are in {folder}, and the same command opens them again')
     raise typer.Exit(process.returncode)
 
 # %% ../nbs/75_cli.ipynb #a8d523fe

@@ -91,5 +91,6 @@ def explain_missing(
     except PackageNotFoundError: known = []
     package = _CALLED.get(module.partition('.')[0], module.partition('.')[0])
     extra = _bringing(package, known)
-    wanted = {None: package, '': 'catdog-timm'}.get(extra, f"'catdog-timm[{extra}]'")
-    return f'this needs {package}, which is not installed: pip install {wanted}'
+    if extra is None: return f'this needs {package}, which is not installed: pip install {package}'
+    wanted = f"'.[{extra}]'" if extra else '.'
+    return f'this needs {package}, which is not installed: pip install {wanted} in the clone of catdog'

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['user_path', 'cache_folder', 'partial_path', 'write_atomically', 'making', 'new_file', 'hash_file', 'hash_files',
-           'changed_files', 'safe_name', 'public_address', 'read_table']
+           'changed_files', 'check_kept', 'safe_name', 'public_address', 'read_table']
 
 # %% ../nbs/01_files.ipynb #2fb6ccda
-import errno, hashlib, io, os, platform, re, secrets, shutil, stat
+import errno, hashlib, io, json, os, platform, re, secrets, shutil, stat
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -156,6 +156,19 @@ def changed_files(
     now = hash_files(folder, hashes)
     return [name for name in now if now[name] != hashes[name]]
 
+# %% ../nbs/01_files.ipynb #f17de60d
+def check_kept(
+    path:str|Path            # A file beside the `run.json` of a run, or any other
+):
+    "ValueError where a finished run left something else in this file."
+    path = Path(path)
+    try: record = json.loads((path.parent/'run.json').read_text())
+    except (OSError, ValueError, RecursionError): return
+    ended = isinstance(record, dict) and record.get('status') == 'finished' and isinstance(record.get('files'), dict)
+    kept = record['files'].get(path.name) if ended else None
+    if not kept or not path.is_file() or hash_file(path) == kept: return
+    raise ValueError(f'{path} is not what its run left, so it is damaged or of another run: copy it again, or train the run with --rerun')
+
 # %% ../nbs/01_files.ipynb #e8b4b73f
 _RESERVED = re.compile(r'(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?')   # names of devices on Windows
 
@@ -197,6 +210,14 @@ def _read_csv(text):
     if (table[beyond].fillna('') != '').any(axis=None): raise ValueError('its rows have more columns than its header')
     return table.drop(columns=beyond)
 
+# %% ../nbs/01_files.ipynb #7a40eb69
+def _csv_fault(said):
+    "What is wrong with a table, by what pandas says of it"
+    wide = re.search(r'Expected (\d+) fields in line (\d+), saw (\d+)', said)
+    if wide: return f'line {wide[2]} has {wide[3]} columns, those before it {wide[1]}'
+    if 'EOF inside string' in said: return 'a quotation mark is opened and never closed'
+    return 'it is empty' if said.startswith('No columns') else said
+
 # %% ../nbs/01_files.ipynb #5a75b68d
 def _decoded(data):
     "A file's text, and how it was read where that was a guess"
@@ -213,7 +234,8 @@ def read_table(
     text, said = _decoded(Path(file).read_bytes())
     if '\0' in text: raise ValueError('it holds no text')
     if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator
-    table = _read_csv(text)
+    try: table = _read_csv(text)
+    except ValueError as error: raise ValueError(_csv_fault(str(error))) from None
     table.columns = [str(name).strip() for name in table.columns]
     table.attrs['said'] = said
     return table

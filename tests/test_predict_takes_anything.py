@@ -3,10 +3,13 @@ import csv
 import io
 import json
 import os
+import signal
 import struct
+import subprocess
+import time
 
 import pytest
-from conftest import catdog
+from conftest import BIN, catdog, take_interrupts
 
 
 @pytest.fixture(scope='module')
@@ -70,6 +73,22 @@ def test_a_file_named_after_a_switch_is_written_and_none_is_lost(model, pets, tm
     kept = catdog('predict', model, pets, '--csv', out)
     assert kept.returncode == 2 and 'out.csv is there already: name another place' in kept.stderr and out.read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ['out.csv']
+
+
+def test_what_was_labelled_before_an_interrupt_stays(model, pets, tmp_path):
+    command = [str(word) for word in (BIN/'catdog', 'predict', model, '-', '-o', tmp_path/'answers.csv')]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts)
+    process.stdin.write(f"{pets/'cat'/'cat.0.jpg'}\n"*400)
+    process.stdin.flush()                                   # and it waits for more
+    end = time.monotonic()+60
+    while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < end: time.sleep(.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    part, = tmp_path.iterdir()                              # neither the name of the whole nor a leftover
+    kept = list(csv.DictReader(io.StringIO(part.read_text())))
+    assert process.returncode == 130 and part.name == 'answers.part.csv', said
+    assert f'labelled so far: {len(kept)} photos, in {part}; the same command labels all photos again' in said
+    assert len(kept) > 100 and all(row['label'] in ('cat', 'dog') for row in kept)
 
 
 def test_what_computes_is_asked_for_by_name_and_said(model, pets):

@@ -71,4 +71,4 @@ WANTING = {'train': ['--arch', 'resnet18'], 'compare': ['runs'], 'sweep': ['arch
 def test_a_command_says_what_it_lacks(bare, command):
     done = alone(bare, command, *WANTING[command])
     assert done.returncode == 2 and 'Traceback' not in done.stderr, done.stderr
-    assert 'pip install' in done.stderr and 'catdog-timm' in done.stderr, done.stderr
+    assert 'pip install' in done.stderr and 'in the clone of catdog' in done.stderr, done.stderr

@@ -23,7 +23,7 @@ from ..training.run import Run
 from ..evaluation.metrics import confusion_table, take_apart, wilson_interval
 from .statistics import photos_for_pair
 from .compare import Comparison, describe_best, exported, latency
-from .choose import COSTS, Choice
+from .choose import COSTS, Choice, behind_best
 from .curves import at_size, check_held_out, crossover, labels_needed
 from .figures import Guess, setup_costs
 
@@ -66,7 +66,7 @@ def guessing(
     beaten_by = [name for name, part in guesses.groupby('setup') if all(_beats(run, label, each) for _, run in part.groupby('run'))]
     return Guess(label, float(shares.iloc[0]), frozenset(beaten_by))
 
-# %% ../../nbs/60_comparison.tables.ipynb #9dc533bb
+# %% ../../nbs/60_comparison.tables.ipynb #a86c6103
 def _photos_to_distinguish(pair, pairs):
     "What it would take to distinguish two setups, as the end of a sentence"
     needed = photos_for_pair(pair, pairs)
@@ -75,10 +75,15 @@ def _photos_to_distinguish(pair, pairs):
     level = f', at 5% for all {pairs} pairs together' if pairs > 1 else ''
     return f'takes {number} test photos (four of five tests then find the difference{level}), and more if they are nearer'
 
-def _rivals_sentence(comparison):
+def _as_good(comparison):
+    "The setups that are neither distinguished from the best nor shown to be behind it, as `choose` would say it"
+    verdicts = behind_best(comparison, 0).verdict
+    return [name for name in comparison.rivals if verdicts[name] != 'worse']
+
+# %% ../../nbs/60_comparison.tables.ipynb #9dc533bb
+def _rivals_sentence(comparison, rivals):
     "What the best cannot be distinguished from"
-    best, rivals = comparison.best, comparison.rivals
-    nearest = comparison.pair(best, rivals[0])
+    nearest = comparison.pair(comparison.best, rivals[0])
     start = f'These data cannot distinguish it from {listing(rivals, 8)}'
     if not nearest['difference']: return f'{start}; {rivals[0]} did exactly as well here.'
     away = f"if the two are truly {in_points(abs(nearest['difference']))} apart, as they were here"
@@ -93,8 +98,9 @@ def answer(
     text = [f'{describe_best(comparison)} It takes {latency(comparison.rows)[comparison.best]:.1f} ms a photo.']
     if not guess.beaten_by:
         return f'No setup here is shown to do better than {guess} of the test photos, so none is recommended. {text[0]}'
-    corrected = f', corrected for {pairs} pairs' if pairs > 1 else ''
-    if comparison.rivals: text.append(_rivals_sentence(comparison))
+    corrected, rivals = f', corrected for {pairs} pairs' if pairs > 1 else '', _as_good(comparison)
+    if rivals: text.append(_rivals_sentence(comparison, rivals))
+    elif comparison.rivals: text.append('Every other setup here is shown to be behind it, with 95% certainty.')
     elif len(comparison.rows) > 1: text.append(f'It is better than every other setup here by more than chance (p < 0.05{corrected}).')
     return ' '.join(text)
 

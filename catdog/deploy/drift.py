@@ -67,9 +67,10 @@ def read_log(
     last:int=2000                # Photos at most, the newest
 )->np.ndarray:                   # float32 (n, 10)
     "The looks of a log. DataError where it holds none."
-    try: lines = Path(path).read_text().splitlines()[-last:]
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()[-last:]
+        found = np.float32([json.loads(line)['looks'] for line in lines])
     except OSError as error: raise DataError(explain_os_error(error)) from None
-    try: found = np.float32([json.loads(line)['looks'] for line in lines])
     except (ValueError, KeyError, TypeError): raise DataError(f'{path} is no log of catdog serve --log') from None
     if found.ndim != 2 or found.shape[1] != len(LOOKS): raise DataError(f'{path} holds no photos that were logged by catdog serve --log')
     return found

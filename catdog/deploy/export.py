@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..errors import ConfigError
 from ..files import hash_file, write_atomically
 from ..photos.preprocessing import Preprocessing
 from ..models.backbone import fix_padding
@@ -140,6 +141,7 @@ def network_graph(
     shape:Preprocessing
 ):                               # ONNX model: uint8 pixels (n, 3, size, size) to probabilities. ValueError where torch cannot export it
     "The network as an ONNX model."
+    if next(model.parameters(), None) is None: raise ConfigError(f'{type(model).__name__} has no weights: there is nothing to export')
     network = _Normalised(fix_padding(copy.deepcopy(model).cpu().float(), shape.size), shape)
     network = network.to(memory_format=torch.contiguous_format).eval()
     how = dict(input_names=['pixels'], output_names=['probabilities'], dynamo=True, verbose=False)

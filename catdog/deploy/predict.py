@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import hash_file, user_path
+from ..files import check_kept, hash_file, user_path
 from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo, read_photo
 from ..photos.preprocessing import Preprocessing
@@ -126,7 +126,7 @@ def load_openvino():
     "The module openvino, without its telemetry. ValueError where it is not installed."
     sys.modules.setdefault('openvino_telemetry', None)     # an import of it fails, as if it were not there
     try: import openvino
-    except ImportError: raise ValueError("running a model.xml needs openvino: pip install 'catdog-timm[openvino]'") from None
+    except ImportError: raise ValueError("running a model.xml needs openvino: pip install '.[openvino]'") from None
     return openvino
 
 class OpenvinoSession:
@@ -185,6 +185,7 @@ class Artefact:
         spinning:bool=True,          # As for `open_session`
         device:str='cpu'             # As for `open_session`
     ):
+        check_kept(path)
         self.path, self.session = Path(path), open_session(path, threads, provider, spinning, device)
         self.facts = parse_facts(self.session.get_modelmeta().custom_metadata_map.get('catdog'), str(path))
         self.classes, self.shape = self.facts['classes'], self.facts['shape']
@@ -303,7 +304,7 @@ def open_store(
         store, path = fsspec.core.url_to_fs(address)
         store.exists(path)
         return store, path
-    except ImportError as error: raise DataError(f"{address} needs a package ({error}): pip install 'catdog-timm[sources]'") from None
+    except ImportError as error: raise DataError(f"{address} needs a package ({error}): pip install '.[sources]'") from None
     except Exception as error: raise DataError(f'{address} cannot be reached: {type(error).__name__}: {str(error)[:120]}') from None
 
 def _fetch_from_store(address):

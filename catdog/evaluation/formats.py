@@ -78,7 +78,7 @@ def check_formats(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown: raise ConfigError(f'format {unknown[0]!r} does not exist: there are {listing(FORMATS)}')
     if 'openvino' in formats and not find_spec('openvino'):
-        raise ConfigError("format 'openvino' cannot be run here, so it is not written: pip install 'catdog-timm[openvino]'")
+        raise ConfigError("format 'openvino' cannot be run here, so it is not written: pip install '.[openvino]'")
     return list(dict.fromkeys(formats))
 
 def _make_network(run, form, model, shape, classes, data, seconds):

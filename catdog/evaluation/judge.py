@@ -300,19 +300,24 @@ def _judge(desk, asked):
     "A verdict of the page"
     texts = [asked.get(name, '') for name in ('sha256', 'verdict', 'label')]
     expected = asked.get('expected')
-    if not all(isinstance(text, str) for text in texts): raise DataError('a verdict is text')
+    if not all(isinstance(text, str) for text in texts): raise DataError('sha256, verdict and label are text')
     desk.judge(*texts, expected=expected if isinstance(expected, list) else None)
 
 def _undo(desk, asked): desk.undo()
+
+# %% ../../nbs/48_evaluation.judge.ipynb #77f4c51f
+def _read_question(body):
+    "What was sent, as a dict. DataError where it is none"
+    try: asked = json.loads(body)
+    except (ValueError, RecursionError): asked = None
+    if isinstance(asked, dict): return asked
+    raise DataError('what was sent is no object in JSON, such as {"sha256": "...", "verdict": "keep"}')
 
 def _answer(desk, body, act):
     "Do what the page asks, and say what stands now"
     from fastapi.responses import JSONResponse
     status, detail = 200, ''
-    try:
-        asked = json.loads(body)
-        if not isinstance(asked, dict): raise DataError('a question is an object')
-        act(desk, asked)
+    try: act(desk, _read_question(body))
     except ChangedError as error: status, detail = 409, str(error)
     except ValueError as error: status, detail = 400, str(error)
     except OSError as error: status, detail = 500, f'not saved: {explain_os_error(error)}'

@@ -40,7 +40,7 @@ class FindConfig(Settings):
     max_gpu_mb:float|None = Field(None, gt=0, description='most MiB of a GPU that a training step may take')
     delta:float = Field(1., ge=0, lt=100, description='points of accuracy that may be given up for less cost')
     budget:str|None = Field(None,
-        description="time for trainings, such as 30m or 2h; None takes a third of what training everything would take, frozen features included")
+        description="time for trainings, such as 30m or 2h; None takes a third of what training everything takes, frozen features included")
     licence:str|None = Field(None, description="licence that the weights must have, such as 'apache-2.0,mit'; None takes any")
     weights:str = Field('auto', description='pretrained weights, as for `catdog train`')
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')

@@ -8,7 +8,7 @@ __all__ = ['JSON_FIELDS', 'AuditCache', 'audit_photos', 'plain_reason', 'count_c
 # %% ../../nbs/10_photos.audit.ipynb #4a40f601
 import hashlib, json, os, sqlite3, stat, time, warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -130,7 +130,8 @@ class AuditCache:
     def _give_up(self, error):
         "Put a damaged file aside, and say what became of it"
         damaged = not isinstance(error, sqlite3.OperationalError)
-        if damaged: self.file.replace(self.file.with_suffix('.damaged'))
+        with suppress(OSError):                   # another command may have been first
+            if damaged: self.file.replace(self.file.with_suffix('.damaged'))
         for suffix in ('-wal', '-shm') if damaged else (): Path(f'{self.file}{suffix}').unlink(missing_ok=True)
         told = 'is damaged: put aside, and photos are looked at anew' if damaged else 'cannot be used: what is found is not remembered'
         warnings.warn(f'{self.file.name} ({error}) {told}')
