@@ -1899,6 +1899,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'catdog/models/features.py'),
                                         'catdog.models.features._read_file': ( 'models.features.html#_read_file',
                                                                                'catdog/models/features.py'),
+                                        'catdog.models.features._scales': ('models.features.html#_scales', 'catdog/models/features.py'),
                                         'catdog.models.features.cached_features': ( 'models.features.html#cached_features',
                                                                                     'catdog/models/features.py'),
                                         'catdog.models.features.compute_features': ( 'models.features.html#compute_features',

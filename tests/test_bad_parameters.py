@@ -9,7 +9,7 @@ CASES = {
     'a mistyped backbone': (dict(arch='convnxt_tiny'), ["arch = 'convnxt_tiny'", "'convnext_tiny'"]),
     'a negative number': (dict(epochs=-3), ['epochs = -3', 'greater than or equal to 1']),
     'text for a number': (dict(lr='fast'), ["lr = 'fast'", 'number']),
-    'text for a switch': (dict(rerun='perhaps'), ["rerun = 'perhaps'", 'boolean']),
+    'text for a switch': (dict(rerun='perhaps'), ["rerun = 'perhaps'", 'true or false']),
     'a choice that is none': (dict(recipe='finetun'), ["recipe = 'finetun'", "'finetune'"]),
     'a parameter of another tool': (dict(pretrained='false'), ["no parameter 'pretrained'"]),
     'weights that are no file': (dict(weights='none/such.safetensors'), ["weights = 'none/such.safetensors'", 'no file']),

@@ -22,7 +22,7 @@ def colours(tmp_path_factory):
         for i in range(30):
             pixels = np.clip(rng.normal(tint, 40, (48, 48, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).resize((96, 96)).save(folder/'photos'/label/f'{i}.png')
-    torch.manual_seed(0)   # what a tuning at lr 1 does to other weights is chance: one in fifteen is still undecided after three epochs
+    torch.manual_seed(0)   # what so high a rate does to other weights is chance
     save_file(timm.create_model('test_resnet', num_classes=2).state_dict(), folder/'test_resnet.safetensors')
     return folder
 
@@ -55,14 +55,14 @@ def test_epochs_after_a_head_that_is_right(colours, tmp_path, settings, epochs):
     assert ('fine-tuning is left out' in (run.info['timings'].get('tuning') or '')) == (epochs == 0)
 
 
-@pytest.mark.parametrize('settings', [dict(lr=1.), dict(lr=1e-6)], ids=['harms', 'changes nothing'])
+@pytest.mark.parametrize('settings', [dict(lr=3.), dict(lr=1e-6)], ids=['harms', 'changes nothing'])
 def test_a_tuning_that_brings_nothing_is_ended_and_says_so(colours, guesses, tmp_path, settings):
     run = tune(colours, guesses, tmp_path, **settings)
     timings = run.info['timings']
     assert timings['head_right'] < .97 and run.info['resolved']['epochs'] == 10
     assert run.history.phase.tolist() == ['head', *['train']*3]
     judged = timings['judged']
-    assert timings['best_epoch'] == 0 and judged['standard_error']-judged['loss_apart'] < .02*judged['loss_before']
+    assert timings['best_epoch'] == 0 and 2*judged['standard_error']-judged['loss_apart'] < .02*judged['loss_before']
     assert timings['tuning'].startswith('fine-tuning brought nothing here and was ended after 3 of 10 epochs: the head is kept')
 
 
