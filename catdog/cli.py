@@ -85,8 +85,10 @@ def _switch_before(command, words, word):
     return ''
 
 def _explain_usage(error, words):
-    "Add to an error of the command line what a switch is, where a value was given to one"
+    "Say an error of the command line in words, and what a switch is, where a value was given to one"
     text = str(getattr(error, 'message', ''))
+    number = re.fullmatch(r'Input should be a valid (integer|number), .*', text)
+    if number: error.message = f"it must be a {number[1].replace('integer', 'whole number')}."
     wants = re.fullmatch(r"Option '(--\S+)' requires an argument\.", text)
     if wants and wants[1] in _PRINTING: error.message = f'{text} Here it names the file to write, such as {wants[1]} photos.json.'
     extra = re.match(r'Got unexpected extra argument\S* \(([^ )]+)', text)
@@ -453,8 +455,8 @@ def lr(figure=Path('lr.svg'), steps=100, **settings):
 # %% ../nbs/75_cli.ipynb #41feba40
 def _corrupted_lines(rows):
     "Accuracy on plain photos and on the worst kind of corrupted ones"
-    worst = min(rows, key=lambda row: row['accuracy'])
     plain = next(row for row in rows if row['severity'] == 0)
+    worst = min([row for row in rows if row['severity']], key=lambda row: row['accuracy'])
     hard = f"{percent(worst['accuracy'])}% with {worst['kind']} of severity {worst['severity']}, the worst"
     return f"{percent(plain['accuracy'])}% of {plural(plain['photos'], 'photo')} as they are, {hard}"
 
@@ -624,7 +626,7 @@ def _say_found(found, **limits):
     typer.echo(found.table.to_string(index=False)+'\n')
     for sentence in found.sentences: typer.echo(_wrapped(sentence))
     for name, reason in found.left_out.items(): _say(_wrapped(f'left out {name}: {reason}', '  '))
-    _say_next(f'catdog compare {shlex.quote(found.runs)}{_limits_of(**limits)}')
+    if found.networks: _say_next(f'catdog compare {shlex.quote(found.runs)}{_limits_of(**limits)}')
 
 # %% ../nbs/75_cli.ipynb #70639503
 @app.command(help=_FIND_HELP)

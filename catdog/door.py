@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import explain_os_error
-from .files import public_address
+from .files import public_address, write_atomically
 from .machine import check_system
 from .words import markdown_rows, markdown_text, percent, plural
 
@@ -142,8 +142,9 @@ def _refused(error, out):
     "Whether a notebook ended before its run began, over a setting or the photos"
     return error.ename in ('ConfigError', 'DataError') and not (out.parent/'run.json').exists()
 
-def _remove_stub(out, made):
-    "Take a refused notebook away, and the folder where it was made for it"
+def _put_back(out, made, earlier):
+    "Take a refused notebook away, with the folder that was made for it, or put back the one that stood there"
+    if earlier is not None: return write_atomically(out, earlier)
     out.unlink(missing_ok=True)
     if made and not any(out.parent.iterdir()): out.parent.rmdir()
 
@@ -180,6 +181,7 @@ def run_notebook(
     from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
     made = not out.parent.exists()
+    earlier = out.read_bytes() if out.is_file() else None
     out.parent.mkdir(parents=True, exist_ok=True)
     options = dict(kernel_name='python3', progress_bar=False, extra_arguments=['--log-level=ERROR'], shutdown_kernel='immediate')
     source, target = papermill_path(find_notebook(name)), papermill_path(out)
@@ -192,7 +194,7 @@ def run_notebook(
     except papermill.PapermillExecutionError as error:
         where = f'({error.ename}; the notebook up to there is {out})'
         if not _refused(error, out): raise ValueError(f'{explain_os_error(error.evalue)}\n{where}') from None
-        _remove_stub(out, made)
+        _put_back(out, made, earlier)
         raise ValueError(error.evalue) from None
 
 # %% ../nbs/74_door.ipynb #53f69d2a

@@ -286,7 +286,7 @@ def _keep_data(table, data, left_out):
     "Runs of the data asked for, and of them those that belong together"
     names = table.apply(_data_name, axis=1)
     if data is not None:
-        if data not in set(names): raise ValueError(f"no finished run is of data {data!r}: there are {listing(sorted(set(names)))}")
+        if data not in set(names): raise ConfigError(f"no finished run is of data {data!r}: there are {listing(sorted(set(names)))}")
         table = _drop(table, names == data, left_out, lambda row: f'of other data ({_data_name(row)})')
     group = pd.Series(_together(table), table.index)
     main = group.value_counts(sort=False).idxmax()
@@ -298,13 +298,13 @@ def read_runs(
     runs:str|Path,               # A folder of run folders
     data:str|None=None           # Name of the data set to keep; None keeps the one with the most runs
 )->tuple[pd.DataFrame, dict[str, str]]:  # Runs with the columns `COLUMNS`, the most accurate first, and folders left out with the reason
-    "Gather the runs that can be compared. ValueError where there is none."
+    "Gather the runs that can be compared. ConfigError where there is none."
     root = user_path(runs)
-    if not root.is_dir(): raise ValueError(f'runs {str(runs)!r} is no folder: train something first, such as catdog train --arch resnet18')
-    if (root/'run.json').is_file(): raise ValueError(f'{root} is one run: name the folder it lies in')
+    if not root.is_dir(): raise ConfigError(f'runs {str(runs)!r} is no folder: train something first, such as catdog train --arch resnet18')
+    if (root/'run.json').is_file(): raise ConfigError(f'{root} is one run: name the folder it lies in')
     table, left_out = _read_folders(root)
     reasons = '; '.join(f'{name} ({reason})' for name, reason in left_out.items())
-    if table.empty: raise ValueError(f"{root} holds no finished run{f'; left out: {reasons}' if left_out else ''}")
+    if table.empty: raise ConfigError(f"{root} holds no finished run{f'; left out: {reasons}' if left_out else ''}")
     table = share_costs(_keep_data(table, data, left_out))
     table = _drop_doubles(table.assign(setup=name_setups(table)), left_out)
     return table[COLUMNS].sort_values(['accuracy', 'log_loss'], ascending=[False, True], ignore_index=True), left_out

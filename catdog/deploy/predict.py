@@ -360,7 +360,7 @@ def find_paths(
     for name in map(str, named):
         if name == '-': yield from _listed(lines)
         elif _is_address(name): yield from _in_bucket(name)
-        elif os.path.isdir(name): yield from photos_below(name)
+        elif os.path.isdir(name): yield from photos_below(name) or [name]      # one without photos has a row that says so
         elif not os.path.exists(name) and glob.has_magic(name): yield from sorted(glob.glob(name, recursive=True)) or [name]
         else: yield name
 
@@ -446,7 +446,9 @@ class Predictor:
         path:str|Path
     )->np.ndarray|dict:              # What `describe_batch` takes: an array, or the row of an error
         "Read and resize one photo."
-        try: image = open_photo(fetch_photo(str(path)) if _is_address(path) else read_photo(path))
+        try:
+            if os.path.isdir(path): raise DataError('a folder without photos')
+            image = open_photo(fetch_photo(str(path)) if _is_address(path) else read_photo(path))
         except (DataError, OSError) as error: return error_row(path, error)
         return self.to_input(image)
 

@@ -19,7 +19,7 @@ from ..words import listing, plural
 # %% ../../nbs/62_finding.archs.ipynb #2e7e923c
 MOBILE = dict(
     mobilenetv4_conv_small='the newest of the family made for phones; plain convolutions, fast on every processor',
-    mobilenetv3_small_100='the smallest that is still good: 1.5 million parameters',
+    mobilenetv3_small_100='the smallest that is still good',
     mobilenetv3_large_100='the usual choice on phones, three times the arithmetic of the small one',
     tf_efficientnet_lite0='no squeeze-and-excite and no swish, so it is exact in 8 bits; its weights are on PyPI too',
     tf_efficientnet_lite1='the next size of it: 240 px in its own training',

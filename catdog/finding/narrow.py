@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..comparison.choose import choose
 from ..comparison.compare import Comparison
-from ..words import duration, listing, points
+from ..words import duration, in_points, listing
 
 # %% ../../nbs/69_finding.narrow.ipynb #9da9133e
 LABELS = 60              # That a person gives in a quarter of an hour
@@ -68,6 +68,6 @@ def describe_ways(
     dropped = f' {listing(worse)} can be dropped.' if worse else ''
     if not ways: return f'Nothing is open. {choice.reason}{dropped}'
     name, rival = _question(comparison, choice)
-    each = [f'{way.what} ({way.cost}) by {points(way.narrows)} points' for way in ways]
+    each = [f'{way.what} ({way.cost}) by {in_points(way.narrows)}' for way in ways]
     asks = ' catdog compare RUNS --unlabelled FOLDER asks for such labels.' if any('labels' in way.cost for way in ways) else ''
-    return f'Open is whether {name} is within {points(choice.delta)} points of {rival}. It is narrowed by {listing(each)}.{asks}{dropped}'
+    return f'Open is whether {name} is within {in_points(choice.delta)} of {rival}. It is narrowed by {listing(each)}.{asks}{dropped}'

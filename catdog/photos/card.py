@@ -81,6 +81,13 @@ def _brightness(thumbnails):
         rows.append((grey.mean(), grey.std()) if len(grey) else (-1, 0))
     return pd.DataFrame(rows, thumbnails.index)
 
+_COLOUR = 'mean colour'
+
+def _shares(colours):
+    "The shares of red, green and blue in each colour, as `mean_colour` writes it, whatever its brightness"
+    levels = np.array([colour.split(',') if colour else [1]*3 for colour in colours], float)+.5
+    return pd.DataFrame(levels/levels.sum(1, keepdims=True), colours.index)
+
 # %% ../../nbs/16_photos.card.ipynb #88b7279b
 def _one_column_each(names):
     "A column of zeros and ones for each of the twenty commonest names"
@@ -89,11 +96,11 @@ def _one_column_each(names):
 # %% ../../nbs/16_photos.card.ipynb #137456dc
 def _properties(good):
     "What is known of a photo without looking at what it shows"
-    if 'thumbnail' not in good: good = audit_photos(good)     # which remembers
+    if 'colour' not in good: good = audit_photos(good)        # which remembers
     with ThreadPoolExecutor(usable_cores()) as pool: headers = pd.DataFrame(list(pool.map(_of_header, good.path)), good.index)
     return {'width and height': good[['width', 'height']], 'width over height': (good.width/good.height).to_frame(),
             'format': _one_column_each(good.path.map(_suffix)), 'odd kinds of file': good.note.str.get_dummies('; '),
-            'brightness and contrast': _brightness(good.thumbnail),
+            'brightness and contrast': _brightness(good.thumbnail), _COLOUR: _shares(good.colour),
             'camera': _one_column_each(headers[0]), 'compression': headers.drop(columns=0)}
 
 def _enough(good, most=5000):
@@ -142,7 +149,7 @@ def find_shortcuts(
         guess = _held_out(values, good)
         alone = float((good.label == guess).groupby(good.label).mean().mean())
         told = _told(good, guess)
-        telling = bool(told) or alone > 1/classes+_by_luck(good.label)
+        telling = bool(told) or name != _COLOUR and alone > 1/classes+_by_luck(good.label)
         rows.append(dict(property=name, alone=alone, chance=1/classes, telling=telling, classes=told))
     table = pd.DataFrame(rows, columns=['property', 'alone', 'chance', 'telling', 'classes'])
     return table.sort_values('alone', ascending=False, ignore_index=True)

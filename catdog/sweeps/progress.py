@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ..words import duration
+from ..words import duration, percent
 from ..training.config import RunConfig
 from ..training.run import Run, RunRecord, run_name
 from .job import STATES, Plan, read_states
@@ -118,7 +118,7 @@ def headline(
 def _line(run):
     "One run in one line"
     parts = [run.state, run.name]
-    if run.accuracy is not None: parts.append(f'accuracy {run.accuracy:.4f}')
+    if run.accuracy is not None: parts.append(f'accuracy {percent(run.accuracy)}%')
     if run.seconds: parts.append(duration(run.seconds))
     return '  '.join([*parts, *filter(None, (run.error, run.note))])
 

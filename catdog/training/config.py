@@ -377,12 +377,19 @@ def check_against_timm(
         except ValueError as error: raise ValueError(f'{name} = {shortened(repr(value))} {error}') from None
     check_size(config.arch, config.first_image_size or config.image_size, config.fc_layers, config.model_args)
 
-# %% ../../nbs/24_training.config.ipynb #ededb6dc
+# %% ../../nbs/24_training.config.ipynb #ca5b21f6
 def _shown(value):
     "A value as a message shows it"
     try: return shortened(repr(value))
     except ValueError: return 'a number of thousands of digits'      # which Python does not write out
 
+_KINDS = {'a valid integer': 'a whole number', 'a valid number': 'a number', 'a valid boolean': 'true or false', 'a valid string': 'text'}
+
+def _in_words(message):
+    "What pydantic wants of a value, without how it looks for that"
+    return next((words for kind, words in _KINDS.items() if message.startswith(kind)), message)
+
+# %% ../../nbs/24_training.config.ipynb #ededb6dc
 def _explain(error):
     "One error of pydantic's as a line that names the field, the value and what would do"
     name, value = (error['loc'] or ('',))[0], error.get('input')
@@ -397,7 +404,7 @@ def _explain(error):
     if error['type'] == 'literal_error':
         choices = re.findall(r"'([^']*)'", message)
         message = f"is none of {', '.join(repr(c) for c in choices)}{_nearest(difflib.get_close_matches(str(value), choices, 1))}"
-    elif error['type'] != 'value_error': message = f'is not allowed: it must be {message}'
+    elif error['type'] != 'value_error': message = f'is not allowed: it must be {_in_words(message)}'
     return f'{name} = {_shown(value)} {message}'
 
 def make_config(
