@@ -268,6 +268,9 @@ LAYOUTS = {   # Files, classes by side, and what must be said
     'marks without a width': (pictures('cat', 'cat\u200b', '\ufeffdog', 'sea  lion', 'sea\xa0lion'), {'': 'cat dog sea lion'}, []),
     'letters of two alphabets': (pictures('cat', 'с\u0430t', 'sea-lion', 'sea_lion'), {'': 'cat sea-lion sea_lion с\u0430t'},
                                ["'cat' and 'с\u0430t' are written almost alike", "'sea-lion' and 'sea_lion' are written almost alike"]),
+    'folders of other programs': (pictures('cat', 'dog', 'wandb/run-1', 'node_modules/icons'), {'': 'cat dog'},
+                               ['2 folders of results passed over: node_modules/ (2 files) and wandb/ (2 files)']),
+    'years of which one lacks a class': (pictures('2019/cat', '2019/dog', '2020/cat'), {'': '2019 2020'}, ['are these the classes?']),
     'a folder for what has no label': (pictures('0', '1', '-1'), {'': '-1 0 1'}, ["'-1' is taken for the name of a class (2 photos)"]),
     'degrees': (pictures('-5', '5', '15', '1 5'), {'': '-5 1 5 15 5'}, []),
     'flat': ([f'{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)], {'': 'cat dog'}, []),
@@ -290,6 +293,7 @@ REFUSED = {   # Files, and what the message says
     'one class beside an empty folder': ([*pictures('cat'), 'dog/none.txt'], 'dog holds no photos'),
     'sides without classes': (pictures('train', 'val', 'test'), 'train/ and val/ in .* are sides of a split, and hold photos but no class'),
     'photos and boxes by side': ([*pictures('images/train', 'images/val'), 'labels/train/0.txt'], 'no class folders: put the photos'),
+    'labels in names, beside boxes': (['images/pug_1.png', 'images/cat_1.png', 'annotations/1.txt'], 'no class folders: say where their'),
     'a dash on one side': (pictures('train/sea-lion', 'train/dog', 'test/sea_lion', 'test/dog'), 'are written almost alike and are never'),
     'names on two sides': (pictures('train/Cat', 'train/dog', 'test/cat', 'test/dog'), 'differ by capitals only'),
 }
@@ -308,11 +312,11 @@ def test_links_are_followed_once_and_never_round(tmp_path):
     lay_out(tmp_path/'real', pictures('cat', 'dog'))
     (tmp_path/'linked').mkdir()
     for label in ('cat', 'dog'): os.symlink(tmp_path/'real'/label, tmp_path/'linked'/label)
-    for name, target in (('round', tmp_path/'linked'), ('up', tmp_path), ('broken.png', tmp_path/'none.png')):
-        os.symlink(target, tmp_path/'linked'/name)
+    targets = {'round': tmp_path/'linked', 'up': tmp_path, 'broken.png': tmp_path/'none.png', 'me': tmp_path/'linked'/'me'}
+    for name, target in targets.items(): os.symlink(target, tmp_path/'linked'/name)
     found = find_photos(tmp_path/'linked')
     assert found.label.value_counts().to_dict() == dict(cat=2, dog=2)
-    assert "3 names left out, no plain file or no text: broken.png, round and up" in found.attrs['said']
+    assert "4 names left out, no plain file or no text: broken.png, me, round and up" in found.attrs['said']
 
 
 def test_a_class_missing_from_the_test_goes_on(tmp_path):

@@ -137,6 +137,15 @@ def test_given_sides_of_one_layout_have_the_leaks_that_were_planted(layout):
     assert leaks[160] and leaks.sum() <= 2, leaks[leaks].index
 
 
+def test_a_layout_among_other_pictures():
+    "What these have in common says little of the layout: copies in it were missed, and pictures joined that are none"
+    parts = LAYOUTS['parts'][0](200)
+    pictures = [*parts, *(draw_picture('cat', number) for number in range(60))]
+    copies = [saved(picture, 40) for picture in pictures[:10]]
+    groups = group_duplicates(looks_of([*pictures, *copies]))
+    assert (groups[len(pictures):].to_numpy() == groups[:10].to_numpy()).mean() >= .9 and groups[:200].nunique() >= 199
+
+
 CROPPED = {'X-rays': .6, 'digits': .8}     # that are found at least; before the third look hardly any was
 
 

@@ -13,12 +13,13 @@ from conftest import BIN, TINY, catdog, options, run
 KEY = 'local'+40*'0'
 
 
-def test_offline_run_is_written_into_the_run_folder(tmp_path, pets):
-    done = catdog('train', *options({**TINY, 'data': pets, 'runs': tmp_path/'runs', 'wandb': 'offline'}))
+def test_the_environment_alone_writes_an_offline_run_into_the_run_folder(tmp_path, pets):
+    environment = {**os.environ, 'WANDB_MODE': 'offline', 'WANDB_PROJECT': 'of-the-environment'}
+    done = catdog('train', *options({**TINY, 'data': pets, 'runs': tmp_path/'runs'}), env=environment)
     assert done.returncode == 0, done.stderr
     [file] = (tmp_path/'runs').glob('*/wandb/offline-run-*/*.wandb')
     content = file.read_bytes()
-    for text in (b'train_loss', b'valid_loss', b'test_resnet', b'accuracy'): assert text in content
+    for text in (b'train_loss', b'valid_loss', b'test_resnet', b'accuracy', b'of-the-environment'): assert text in content
 
 
 def test_online_without_an_account_goes_offline(tmp_path, pets):
@@ -28,18 +29,6 @@ def test_online_without_an_account_goes_offline(tmp_path, pets):
     assert list((tmp_path/'runs').glob('*/wandb/offline-run-*'))
     record = next((tmp_path/'runs').glob('*/run.json'))
     assert json.loads(record.read_text())['status'] == 'finished'
-
-
-def test_the_environment_alone_switches_it_on(tmp_path, pets):
-    "A setting that was left alone goes by WANDB_MODE; one that was given sends no more than it says"
-    environment = {**os.environ, 'WANDB_MODE': 'offline', 'WANDB_PROJECT': 'of-the-environment'}
-    runs = {name: tmp_path/name for name in ('left alone', 'disabled')}
-    for name, folder in runs.items():
-        given = {} if name == 'left alone' else dict(wandb=name)
-        done = catdog('train', *options({**TINY, 'data': pets, 'runs': folder, **given}), env=environment)
-        assert done.returncode == 0, done.stderr
-    [file] = runs['left alone'].glob('*/wandb/offline-run-*/*.wandb')
-    assert b'of-the-environment' in file.read_bytes() and not list(runs['disabled'].glob('*/wandb'))
 
 
 def test_disabled_does_not_import_it(tmp_path, pets):

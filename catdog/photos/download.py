@@ -312,7 +312,8 @@ def _why_not(archive, error):
     "Why an archive cannot be read, in a line: most often it is something else"
     with open(archive, 'rb') as file: form = name_format(file.read(512))
     if not isinstance(error, tarfile.ReadError): return ' '.join(str(error).split()) or type(error).__name__
-    if form in ('a ZIP archive', 'a gzip file', 'a tar archive', 'a bzip2 file', 'an xz file'): return f'it begins like {form}, and is cut short or damaged'
+    ours = ('a ZIP archive', 'a gzip file', 'a tar archive', 'a bzip2 file', 'an xz file')
+    if form in ours: return f'it begins like {form}, and is cut short or damaged'
     return 'it is empty' if not Path(archive).stat().st_size else f'it is {form}'
 
 def _is_zip(archive):

@@ -161,13 +161,11 @@ def find_common(
 # %% ../../nbs/11_photos.duplicates.ipynb #c9a1a947
 _CROWD = 2000                # Photos of one layout of which each is compared with each through windows
 
-def _crowd(candidates, loose, beside):
+def _crowd(candidates, loose):
     "Photos with more candidates than a family has, or found through windows; all where the former are many, none where they are too many"
     crowd = np.flatnonzero(candidates > FAMILY)
     if len(crowd) > len(candidates)/10: crowd = np.arange(len(candidates))
     crowd = np.union1d(crowd, loose)
-    larger = np.union1d(crowd, beside)
-    if len(larger) <= _CROWD: return larger
     return crowd if len(crowd) <= _CROWD else crowd[:0]
 
 def _crops_in_crowd(pixels, crowd, common):
@@ -203,18 +201,24 @@ def _links(hashes, details):
     alike, perhaps, counts = zip(*found)
     return np.concatenate(alike), np.concatenate(perhaps), np.sum(counts, 0)
 
-# %% ../../nbs/11_photos.duplicates.ipynb #776d52f9
-def _beside_crowd(hashes, details, candidates):
-    "Candidates of which one has more of them than a family, and the other has not"
-    many = candidates > FAMILY
-    crowd, others, found = np.flatnonzero(many), np.flatnonzero(~many), [np.empty((0, 2), np.int64)]
-    for start, step in _rows(len(others)) if 0 < len(crowd) <= len(hashes)/10 else ():
-        rows = others[start:start+step]
-        first, second = np.nonzero(np.bitwise_count(hashes[rows, None] ^ hashes[None, crowd]) <= DISTANCE)
-        found.append(np.stack([rows[first], crowd[second]], 1))
-    pairs = np.concatenate(found)
-    correlation = _correlations(details, details, *pairs.T)
-    return pairs[(correlation > HINT) & (correlation <= DETAIL)]
+# %% ../../nbs/11_photos.duplicates.ipynb #71df3e5b
+_LAYOUT = 3*LEAST            # Photos that tell what their layout is
+
+def _held(details, links, common):
+    "Those of the links whose photos agree in what is left without what is common"
+    rest = common.rest(details)
+    return links[_correlations(rest, rest, *links.T) > common.least()]
+
+def _held_in_layouts(details, alike, held):
+    "Links that hold against what the photos have in common that all of `alike` hangs together with them"
+    parts = _parts(len(details), alike)
+    for part in np.flatnonzero(np.bincount(parts) >= _LAYOUT):
+        members, inside = np.flatnonzero(parts == part), parts[held[:, 0]] == part
+        if not inside.any() or len(members) > .9*len(details): continue
+        own = find_common(details[members], np.searchsorted(members, alike[parts[alike[:, 0]] == part]))
+        kept = members[_held(details[members], np.searchsorted(members, held[inside]), own)]
+        held = np.concatenate([held[~inside], kept.astype(held.dtype)])
+    return held
 
 # %% ../../nbs/11_photos.duplicates.ipynb #6efa65fc
 def near_copies(
@@ -226,20 +230,15 @@ def near_copies(
     details = photo_details(pixels)
     alike, perhaps, candidates = _links(hashes, details)
     loose = perhaps[(candidates[perhaps] <= FAMILY).all(1)]
-    loose, beside = (_through_windows(pixels, pairs) for pairs in (loose, _beside_crowd(hashes, details, candidates)))
-    found = np.concatenate(_look_again(pixels, details, alike, loose, _crowd(candidates, loose, beside)))
+    if len(loose): loose = loose[cropped_correlation(pixels, loose) > DETAIL]
+    found = np.concatenate(_look_again(pixels, details, alike, loose, _crowd(candidates, loose)))
     return np.unique(found, axis=0)
-
-def _through_windows(pixels, pairs):
-    "Those of the pairs of which one shows a part of the other"
-    return pairs[cropped_correlation(pixels, pairs) > DETAIL] if len(pairs) else pairs
 
 def _look_again(pixels, details, alike, loose, crowd):
     "Pairs that were alike, and those found through windows, of which the third look says the same; and cropped ones of a crowd"
     common = find_common(details, np.concatenate([alike, loose])) if len(alike) or len(crowd) else None
     if common is None: return alike, loose
-    rest = common.rest(details)
-    held = alike[_correlations(rest, rest, *alike.T) > common.least()]
+    held = _held_in_layouts(details, alike, _held(details, alike, common))
     if not len(crowd): return held, loose
     return held, loose[~np.isin(loose, crowd).all(1)], _crops_in_crowd(pixels, crowd, common)
 

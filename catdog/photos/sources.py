@@ -293,7 +293,8 @@ def _say_shared(folders, reading):
     names = [name for name, times in shared.items() if times > 1 and name.lower() not in _INSIDE]
     if not names: return
     holders = [f'{folder.name}/' for folder in folders if any(clean_label(inner.name) in names for inner in _useful(folder))]
-    reading.said.append(f'{listing(holders, 4)} are read as classes, and hold folders of one name ({listing(names, 4)}): are these the classes?')
+    shown = f'hold folders of one name ({listing(names, 4)})'
+    reading.said.append(f'{listing(holders, 4)} are read as classes, and {shown}: are these the classes?')
 
 # %% ../../nbs/14_photos.sources.ipynb #c0598258
 def read_class_folders(
@@ -475,6 +476,34 @@ def _find_further(paths, folder):
     folders = sorted({str(each[0].parent.relative_to(folder)) for each in found})
     return [each[0] for each in found], [f"photos are found by their names in {listing([f'{name}/' for name in folders], 3)}"]
 
+# %% ../../nbs/14_photos.sources.ipynb #da73823b
+def _check_rows(table, file):
+    "DataError where there is no row, or the paths are no text"
+    if not len(table): raise DataError(f'{file} lists no photo: a line for each follows the names of the columns')
+    empty = [value for value in table.path if isinstance(value, (str, bytes)) and not value.strip()]
+    if empty: raise DataError(f"{file}: {plural(len(empty), 'row')} without a path: name the photo, or take the row out")
+    odd = [value for value in table.path if not isinstance(value, (str, bytes, os.PathLike)) or _is_content(value)]
+    if not odd: return
+    of_the_hub = "the photos themselves; with 'huggingface:' before the name of its folder they are read"
+    held = 'no text' if not isinstance(odd[0], bytes) else 'the photos themselves'
+    if isinstance(odd[0], dict) and 'bytes' in odd[0]: raise DataError(f'{file}: column path holds {of_the_hub}')
+    raise DataError(f'{file}: column path holds {held}: write the photos into files, and name these')
+
+def _is_content(value):
+    "Whether a value is the content of a file, and not its name"
+    return isinstance(value, bytes) and (len(value) > 4096 or name_format(value) in PHOTO_FORMATS)
+
+def _check_places(paths, file):
+    "DataError where a listed photo is not there, or is a pipe or a device, which may never end"
+    missing = [path for path in paths if not path.is_file()]
+    if not missing: return
+    odd = [path for path in missing if path.exists() and not path.is_dir()]
+    if odd: raise DataError(f'{file} lists what is no plain file ({len(odd):,}), {odd[0]} for one: take it out')
+    rule = 'paths are relative to the folder of the list'
+    first = str(missing[0]) if str(missing[0]).isprintable() else repr(str(missing[0]))
+    are = 'is' if len(missing) == 1 else 'are'
+    raise DataError(f"{file} lists {plural(len(missing), 'file')} that {are} not there, {first} for one: {rule}")
+
 # %% ../../nbs/14_photos.sources.ipynb #08c0d6e9
 def read_list(
     file:str|Path            # CSV or parquet, columns path and label, and split and group where it gives them
@@ -502,33 +531,6 @@ def read_list(
     found = found[~again].reset_index(drop=True)
     found.attrs = dict(passed_over=0, said=said)
     return found
-
-def _check_rows(table, file):
-    "DataError where there is no row, or the paths are no text"
-    if not len(table): raise DataError(f'{file} lists no photo: a line for each follows the names of the columns')
-    empty = [value for value in table.path if isinstance(value, (str, bytes)) and not value.strip()]
-    if empty: raise DataError(f"{file}: {plural(len(empty), 'row')} without a path: name the photo, or take the row out")
-    odd = [value for value in table.path if not isinstance(value, (str, bytes, os.PathLike)) or _is_content(value)]
-    if not odd: return
-    of_the_hub = "the photos themselves; with 'huggingface:' before the name of its folder they are read"
-    held = 'no text' if not isinstance(odd[0], bytes) else 'the photos themselves'
-    if isinstance(odd[0], dict) and 'bytes' in odd[0]: raise DataError(f'{file}: column path holds {of_the_hub}')
-    raise DataError(f'{file}: column path holds {held}: write the photos into files, and name these')
-
-def _is_content(value):
-    "Whether a value is the content of a file, and not its name"
-    return isinstance(value, bytes) and (len(value) > 4096 or name_format(value) in PHOTO_FORMATS)
-
-def _check_places(paths, file):
-    "DataError where a listed photo is not there, or is a pipe or a device, which may never end"
-    missing = [path for path in paths if not path.is_file()]
-    if not missing: return
-    odd = [path for path in missing if path.exists() and not path.is_dir()]
-    if odd: raise DataError(f'{file} lists what is no plain file ({len(odd):,}), {odd[0]} for one: take it out')
-    rule = 'paths are relative to the folder of the list'
-    first = str(missing[0]) if str(missing[0]).isprintable() else repr(str(missing[0]))
-    are = 'is' if len(missing) == 1 else 'are'
-    raise DataError(f"{file} lists {plural(len(missing), 'file')} that {are} not there, {first} for one: {rule}")
 
 # %% ../../nbs/14_photos.sources.ipynb #61bb402c
 def name_groups(

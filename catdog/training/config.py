@@ -41,8 +41,9 @@ def plain_value(
     if isinstance(value, (int, float)) and str in kinds: return str(value)
     if isinstance(value, str) and not value.strip(): raise ValueError('is empty: leave it out to take the default')
     if isinstance(value, str) and re.search(r'[\x00-\x1f\x7f]', value): raise ValueError('holds a control character')
-    if isinstance(value, str) and str in kinds and _has_long_name(value): raise ValueError('holds a name of over 255 bytes, which no file can have')
-    return value if str in kinds else _as_number(value)
+    if str not in kinds: return _as_number(value)
+    if isinstance(value, str) and _has_long_name(value): raise ValueError('holds a name of over 255 bytes, which no file can have')
+    return value
 
 def _has_long_name(text):
     "Whether a part of it, or of a list with commas, is longer than a file's name can be; an address may be"

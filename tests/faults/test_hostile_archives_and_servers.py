@@ -126,6 +126,14 @@ def test_a_zip_writes_nothing_outside(tmp_path, name):
     refused(tmp_path/'a.zip', tmp_path, 'outside')
 
 
+def test_an_encrypted_zip_says_so(tmp_path):
+    with zipfile.ZipFile(tmp_path/'a.zip', 'w') as file: file.writestr('cat/1.jpg', b'x')
+    data = bytearray((tmp_path/'a.zip').read_bytes())
+    for mark, flags in ((b'PK\3\4', 6), (b'PK\1\2', 8)): data[data.index(mark)+flags] |= 1
+    (tmp_path/'a.zip').write_bytes(data)
+    refused(tmp_path/'a.zip', tmp_path, 'is encrypted: unpack it yourself')
+
+
 def test_a_tar_whose_last_file_is_a_zip_is_a_tar(tmp_path):
     "It ends like a ZIP archive, and Python takes it for one"
     inner = io.BytesIO()
