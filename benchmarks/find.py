@@ -29,13 +29,14 @@ class Cell:
     "A setting that is simulated many times"
     photos:int
     networks:int
-    place:str                # 'spread', 'equal' or 'beyond'
+    place:str                # 'spread', 'equal', 'beyond', 'rival' or 'between'
     order:str = 'shuffled'   # Whether dearer networks are better ('sorted'), or cost and accuracy have nothing to do with each other
     lift:str = 'usual'       # One of `LIFTS`
     shift:float = .1         # Of skill by another training, in the unit of the photos' difficulty
     best:float = .995
     worst:float = .96
     delta:float = .01
+    share:float = 1/3        # Of the whole grid's seconds that may be spent
 
     def rng(self, run):
         return np.random.default_rng((SEED, run, self.photos, self.networks, *map(ord, self.place+self.order+self.lift)))
@@ -44,7 +45,10 @@ class Cell:
 def place_networks(cell, rng):
     "True accuracies, the network that is cheapest to use first"
     if cell.place == 'equal': return np.full(cell.networks, cell.best)
-    if cell.place == 'beyond': return np.r_[cell.best-cell.delta-.0005, np.full(cell.networks-1, cell.best)]
+    edge, far = cell.best-cell.delta, np.full(cell.networks, cell.best-.03)
+    if cell.place == 'beyond': return np.r_[edge-.0005, np.full(cell.networks-1, cell.best)]
+    if cell.place == 'rival': return np.r_[edge-.0005, cell.best, far[2:]]                 # only one pair can say that the cheapest is not
+    if cell.place == 'between': return np.r_[edge-.0005, edge+.0005, cell.best, far[3:]]   # and two ways to be wrong
     found = np.r_[cell.best, rng.uniform(cell.worst, cell.best, cell.networks-1)]
     return np.sort(found) if cell.order == 'sorted' else rng.permutation(found)
 
@@ -94,7 +98,7 @@ def race(cell, run):
     evidence, tuned, truth = draw_race(cell, run)
     good = truth >= truth.max()-cell.delta
     right = good.idxmax()
-    known, step, dropped = run_race(evidence, reveal(tuned), cell.delta)
+    known, step, dropped = run_race(evidence, reveal(tuned), cell.delta, cell.share)
     decided, whole = step.answer is not None and not step.open, full_answer(evidence, tuned, cell.delta)
     return dict(spent=spent_seconds(known)/whole_grid(known), decided=decided, wrong=decided and step.answer != right,
         shown=step.answer is not None, shown_wrong=step.answer is not None and not good[step.answer],
@@ -103,9 +107,9 @@ def race(cell, run):
 
 def measure(cell, times):
     "Means over many races of one cell, and the median of what was spent"
-    found = pd.DataFrame([race(cell, run) for run in range(times)])
+    start, found = time.perf_counter(), pd.DataFrame([race(cell, run) for run in range(times)])
     return {**asdict(cell), 'times': times, **found.astype(float).mean().to_dict(), 'spent_median': float(found.spent.median()),
-        'spent_most': float(found.spent.max())}
+        'spent_most': float(found.spent.max()), 'seconds': time.perf_counter()-start}
 
 
 def grid():
@@ -115,7 +119,9 @@ def grid():
         (('spread', 'shuffled'), ('spread', 'sorted'), ('equal', 'shuffled'), ('beyond', 'shuffled'))]
     other = [Cell(2500, 7, 'spread', 'shuffled', lift) for lift in ('little', 'much', 'uneven')]
     edges = [Cell(2500, 7, place, 'shuffled', lift) for place in ('equal', 'beyond') for lift in ('much', 'uneven')]
-    return [*cells, *other, *edges, Cell(2500, 7, 'spread', shift=.2), Cell(2500, 7, 'beyond', shift=.2)]
+    hardest = [Cell(2500, 7, place, share=share) for place in ('rival', 'between') for share in (1/3, 1)]
+    moved = [Cell(2500, 7, place, shift=.2) for place in ('spread', 'beyond', 'rival')]
+    return [*cells, *other, *edges, *hardest, *moved]
 
 
 CLASSES = np.array(['cat', 'dog'])
@@ -160,9 +166,10 @@ def ask_labels(pool, run, order):
 
 def measure_pool(pool, times):
     "Means over many pools"
-    order = random_order(f'{i:064x}' for i in range(pool.photos))
+    start, order = time.perf_counter(), random_order(f'{i:064x}' for i in range(pool.photos))
     found = pd.DataFrame([ask_labels(pool, run, order) for run in range(times)]).astype(float)
-    return {**asdict(pool), 'times': times, **found.mean().to_dict(), 'labels_most': float(found.labels.max())}
+    return {**asdict(pool), 'times': times, **found.mean().to_dict(), 'labels_most': float(found.labels.max()),
+        'seconds': time.perf_counter()-start}
 
 
 def pools():
@@ -219,7 +226,7 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     "Every candidate on every fold, and the same question asked of `find`, each with a cache of its own; the seconds and the answer of both"
     from catdog.door import compare
     from catdog.comparison.choose import choose
-    from catdog.finding.find import found_of, make_find_config, run_trainings, start_race
+    from catdog.finding.find import best_guess, found_of, make_find_config, run_trainings, start_race
     from catdog.finding.unlabelled import label_networks
     runs = Path(runs).resolve()
     data, unlabelled, truth = hold_back(photos, runs, pool) if pool else (photos, None, {})
@@ -236,9 +243,12 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     os.environ['CATDOG_CACHE'] = str(runs/'cache-all')
     all_seconds = sweep_all(make_find_config(**asked, runs=f'{runs}/all'), race.field.heads)
     choice = choose(compare(f'{runs}/all'), delta=1.)
+    settings['weights'] = Path(settings['weights']).name      # a record names no machine's folders
     return dict(photos=Path(photos).name, archs=archs, **settings, all_seconds=all_seconds, find_seconds=find_seconds,
-        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason, chosen=found.answer, decided=found.decided,
-        said=found.reason, trainings=len(race.runs), labelled=labelled)
+        all_chosen=choice.chosen, all_decided=choice.decided, all_said=choice.reason,
+        all_open=[found['setup'] for found in choice.candidates if found['verdict'] != 'worse'],
+        chosen=found.answer or best_guess(race), shown=found.answer is not None, decided=found.decided, said=found.reason,
+        trainings=len(race.runs), labelled=labelled)
 
 
 def measure_many(photos, size=128):
@@ -286,11 +296,11 @@ def main():
         if args.json: args.json.write_text(json.dumps(real, indent=1)+'\n')
         return
     cells, work = (pools(), measure_pool) if args.unlabelled else (grid(), measure)
-    start, rows = time.perf_counter(), []
+    rows = []
     for cell in cells:
         rows.append(measure_kept(work, cell, args.times, args.keep))
         print(json.dumps({name: round(value, 4) if isinstance(value, float) else value for name, value in rows[-1].items()}), flush=True)
-    record = dict(machine=machine(), times=args.times, seconds=time.perf_counter()-start, cells=rows)
+    record = dict(machine=machine(), times=args.times, seconds=sum(row['seconds'] for row in rows), cells=rows)
     if args.json: args.json.write_text(json.dumps(record, indent=1)+'\n')
 
 

@@ -43,10 +43,10 @@ def describe_duplicates(
 )->str:                      # A few lines
     "Copies, copies with different labels, and leaks, in words."
     from catdog.photos.catalogue import assign_splits, describe_shares
-    from catdog.photos.duplicates import find_conflicts, find_duplicates, group_duplicates
+    from catdog.photos.duplicates import find_duplicates, group_duplicates, has_two_labels
     good = audited[audited.status != 'skipped']
     if not len(good): return 'no photo can be read'
-    two = find_conflicts(good)
+    two = has_two_labels(good)
     named, good = good.path[two].tolist(), good[~two].assign(group=group_duplicates(good[~two], near_copies))
     copies = find_duplicates(good)
     lines = [f'two labels on the very same file: {_names(named)}; left out until a verdict decides'] if named else []

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['user_path', 'cache_folder', 'partial_path', 'write_atomically', 'making', 'new_file', 'hash_file', 'hash_files',
-           'changed_files', 'safe_name', 'public_address', 'read_table']
+           'changed_files', 'check_kept', 'safe_name', 'public_address', 'read_table']
 
 # %% ../nbs/01_files.ipynb #2fb6ccda
-import errno, hashlib, io, os, platform, re, secrets, shutil, stat
+import errno, hashlib, io, json, os, platform, re, secrets, shutil, stat
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -155,6 +155,19 @@ def changed_files(
     "Which files are no longer what they were."
     now = hash_files(folder, hashes)
     return [name for name in now if now[name] != hashes[name]]
+
+# %% ../nbs/01_files.ipynb #f17de60d
+def check_kept(
+    path:str|Path            # A file beside the `run.json` of a run, or any other
+):
+    "ValueError where a finished run left something else in this file."
+    path = Path(path)
+    try: record = json.loads((path.parent/'run.json').read_text())
+    except (OSError, ValueError, RecursionError): return
+    ended = isinstance(record, dict) and record.get('status') == 'finished' and isinstance(record.get('files'), dict)
+    kept = record['files'].get(path.name) if ended else None
+    if not kept or not path.is_file() or hash_file(path) == kept: return
+    raise ValueError(f'{path} is not what its run left, so it is damaged or of another run: copy it again, or train the run with --rerun')
 
 # %% ../nbs/01_files.ipynb #e8b4b73f
 _RESERVED = re.compile(r'(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?')   # names of devices on Windows

@@ -2,6 +2,7 @@
 
 The pages ask nothing of another host. `make docs` ends with the command that serves them, since a browser lets no page of a folder search.
 """
+import ast
 import os
 import re
 import shutil
@@ -38,16 +39,49 @@ that are taken from npm once.</p>
 """
 
 
+def helpers_of(sentence, cell):
+    "The names in an exported cell of which nbdev shows nothing, as all of them are private; [] unless a sentence stands above it"
+    if sentence.cell_type != 'markdown' or cell.cell_type != 'code' or 'export' not in cell.directives_: return []
+    lines = ast.parse(cell.source).body
+    defined = [line.name for line in lines if isinstance(line, (ast.FunctionDef, ast.ClassDef))]
+    assigned = [line.targets[0].id for line in lines if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)]
+    return [*defined, *assigned] if all(name.startswith('_') for name in defined) else []
+
+
+class Helpers:
+    "A processor of nbdev's: under a sentence about private helpers, which would stand alone, their source is shown"
+    def __init__(self, nb): self.nb = nb
+
+    def begin(self):
+        for sentence, cell in zip(self.nb.cells, self.nb.cells[1:]):
+            cell.helpers_ = helpers_of(sentence, cell)
+            if cell.helpers_: cell.directives_['exports'] = cell.directives_.pop('export')
+
+    def __call__(self, cell): pass
+
+
+def fold_helpers(cell):
+    "Fold the source of helpers, with their names above it"
+    names = getattr(cell, 'helpers_', [])
+    open_source = '#| code-fold: show\n#| code-summary: "Exported source"\n'
+    if names: cell.source = cell.source.replace(open_source, f'#| code-fold: true\n#| code-summary: "Source: {", ".join(names)}"\n', 1)
+
+
 def render():
-    "Run what renders the site; its exit status is ours where it fails"
-    if shutil.which('quarto'):
-        done = subprocess.call([Path(sys.executable).parent/'nbdev-docs'])
-        if done: sys.exit(done)
-        return
+    "Render the site by Quarto, or by smalldocs where that is missing"
+    import nbdev.serve
     from nbdev.doclinks import _build_modidx
-    from nbdev.serve import proc_nbs
+    from nbdev.processors import FilterDefaults
+
+    class Pages(FilterDefaults):
+        def base_procs(self): return [Helpers, *super().base_procs(), fold_helpers]
+
+    nbdev.serve.FilterDefaults = Pages
+    if shutil.which('quarto'):
+        from nbdev.quarto import nbdev_docs
+        return nbdev_docs.__wrapped__(n_workers=0)
     _build_modidx()
-    pages = proc_nbs('nbs', n_workers=0)
+    pages = nbdev.serve.proc_nbs('nbs', n_workers=0)
     shutil.rmtree(SITE, ignore_errors=True)
     subprocess.check_call([Path(sys.executable).parent/'smalldocs', 'render', str(pages)])
     shutil.copytree(pages/'_docs', SITE)

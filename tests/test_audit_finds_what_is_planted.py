@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import catdog
+from PIL import Image
 
 from catdog.photos import workers as looking
 from catdog.photos.decode import MAX_PIXELS
@@ -181,8 +182,9 @@ def test_unknown_source_names_the_nearest():
 
 SHORTCUTS = {  # What is done to the photos of one class, and the properties that tell it then
     'size': (dict(size=(240, 180)), {'width and height'}), 'shape': (dict(size=(90, 190)), {'width and height', 'width over height'}),
-    'format': (dict(suffix='.png'), {'format', 'camera'}), 'brightness': (dict(dim=5), {'brightness and contrast'}),
-    'camera': (dict(model='X-Ray 2000'), {'camera'}), 'nothing': ({}, set())}
+    'format': (dict(suffix='.png'), {'format', 'camera', 'compression'}), 'quality': (dict(quality=40), {'compression'}),
+    'progressive': (dict(progressive=True), {'compression'}), 'brightness': (dict(dim=5), {'brightness and contrast'}),
+    'camera': (dict(model='X-Ray 2000'), {'camera'}), 'colour': (dict(light=(1, .9, .7)), {'mean colour'}), 'nothing': ({}, set())}
 
 
 @pytest.fixture(scope='module')
@@ -201,7 +203,9 @@ def test_a_class_that_is_told_without_looking_is_named(planted, drawn, tmp_path)
         done = change if label == 'ill' else {}
         path, exif = tmp_path/f"{number}{done.get('suffix', '.jpg')}", photo.getexif()
         exif[271], exif[272] = 'Maker', done.get('model', f'C{number % 4}')
-        photo.resize(done.get('size', photo.size)).point(lambda value: value//done.get('dim', 1)).save(path, exif=exif)
+        saved = {name: done[name] for name in ('quality', 'progressive') if name in done}
+        lit = np.uint8(np.asarray(photo)*np.float32(done.get('light', (1, 1, 1)))/done.get('dim', 1))
+        Image.fromarray(lit).resize(done.get('size', photo.size)).save(path, exif=exif, **saved)
         rows.append(dict(path=str(path), label=label, **inspect_photo(path)))
     said = describe_shortcuts(find_shortcuts(pd.DataFrame(rows)))
     assert {line.partition(' alone predicts')[0] for line in said} == telling

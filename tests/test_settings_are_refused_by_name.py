@@ -1,8 +1,11 @@
 """Whatever a setting is given, it becomes what it means or is refused in a line that names it; notebook and command say the same."""
 import math
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +43,25 @@ def test_any_value_is_taken_or_refused_in_a_line(data):
         found = taken[name]
         assert not isinstance(found, float) or math.isfinite(found)
         assert isinstance(found, bool) == (fields()[name].annotation is bool)
+
+
+SPELLED = [   # A field, ways to give it, and what it becomes; None where each way is refused
+    ('epochs', [3, '3', '+3', ' 3 ', 3., '3.0', '3e0', np.int64(3), np.float32(3), torch.tensor(3)], 3),
+    ('epochs', [True, 'True', np.bool_(True), '0x3', '3.5', 3.5, [3], [], {}, '', '-3', 10**5000, '9'*400, np.array([3, 4])], None),
+    ('lr', ['1e-3', '.001', .001, np.float64(.001)], .001), ('lr', [0, '-0.0', -0., 'nan', True, '1e-3s', [], '1,5'], None),
+    ('weight_decay', [0, -0., '-0.0', '0', np.float32(0)], 0.), ('rerun', [True, 'true', 'yes', 1, '1', 'on', np.bool_(True)], True),
+    ('rerun', [2, 'maybe', .5, []], None), ('mean', [.5, '.5', [.5], np.float32(.5), [.5]*3, np.full(3, .5), '.5,.5,.5'], (.5, .5, .5)),
+    ('mean', [[True]*3, True, [], [.5, .5], 'x', [None]*3, np.zeros((2, 3))], None), ('data', ['x', Path('x')], 'x'),
+    ('seed', [2**31, -1, 10**30, '1e400', 1.5], None)]
+
+
+@pytest.mark.parametrize('name, ways, meant', SPELLED)
+def test_a_value_may_be_written_in_several_ways(name, ways, meant):
+    from catdog.training.config import make_config
+    for way in ways:
+        taken, said = answer(lambda **values: make_config(_check_arch=False, **values), **{name: way})
+        if meant is None: assert taken is None and said.startswith(f'{name} = ') and len(said) < 300 and '\n' not in said, (way, said)
+        else: assert taken and repr(taken[name]) == repr(meant), (way, taken and taken[name], said)
 
 
 @pytest.mark.parametrize('name, value', REFUSED.items())

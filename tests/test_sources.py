@@ -266,6 +266,10 @@ LAYOUTS = {   # Files, classes by side, and what must be said
     'test strips': (pictures('test_positive', 'test_negative'), {'': 'test_negative test_positive'}, []),
     'signs': ([*pictures('Train/0', 'Train/1', 'Test', 'Meta'), 'Train.csv'], {'': '0 1'}, ['Test/ (2 files)', 'Meta/ (2 files)']),
     'marks without a width': (pictures('cat', 'cat\u200b', '\ufeffdog', 'sea  lion', 'sea\xa0lion'), {'': 'cat dog sea lion'}, []),
+    'letters of two alphabets': (pictures('cat', 'с\u0430t', 'sea-lion', 'sea_lion'), {'': 'cat sea-lion sea_lion с\u0430t'},
+                               ["'cat' and 'с\u0430t' are written almost alike", "'sea-lion' and 'sea_lion' are written almost alike"]),
+    'a folder for what has no label': (pictures('0', '1', '-1'), {'': '-1 0 1'}, ["'-1' is taken for the name of a class (2 photos)"]),
+    'degrees': (pictures('-5', '5', '15', '1 5'), {'': '-5 1 5 15 5'}, []),
     'flat': ([f'{label}.{number}.png' for label in ('cat', 'dog') for number in range(3)], {'': 'cat dog'}, []),
 }
 
@@ -286,6 +290,7 @@ REFUSED = {   # Files, and what the message says
     'one class beside an empty folder': ([*pictures('cat'), 'dog/none.txt'], 'dog holds no photos'),
     'sides without classes': (pictures('train', 'val', 'test'), 'train/ and val/ in .* are sides of a split, and hold photos but no class'),
     'photos and boxes by side': ([*pictures('images/train', 'images/val'), 'labels/train/0.txt'], 'no class folders: put the photos'),
+    'a dash on one side': (pictures('train/sea-lion', 'train/dog', 'test/sea_lion', 'test/dog'), 'are written almost alike and are never'),
     'names on two sides': (pictures('train/Cat', 'train/dog', 'test/cat', 'test/dog'), 'differ by capitals only'),
 }
 
@@ -339,9 +344,15 @@ LISTS = {   # Bytes of a CSV, and its labels
     'rows that repeat': (b'path,label\np/0.png,cat\np/1.png,dog\np/0.png,cat\n', 'cat dog'),
     'a separator at each end': (b'path,label\np/0.png,cat,\np/1.png,dog,\n', 'cat dog'),
     'names alone': (b'image_id,breed\n0,cat\n1,dog\n', 'cat dog'),
+    'a path in three ways': (b'path,label\np/0.png,cat\n{folder}/p/0.png,cat\np/../p/0.png,cat\np/1.png,dog\n', 'cat dog'),
+    'a word for nothing': (b'path,label\np/0.png,None\np/1.png,dog\n', 'None dog'),
+    'zeros in front': (b'path,label\np/0.png,007\np/1.png,7\n', '007 7'),
     'marks without a width': ('path,label\np/0.png,cat\u200b\np/1.png,\u200edog\n'.encode(), 'cat dog'),
     'addresses of files': (b'path,label\nfile://{folder}/p/0.png,cat\nfile://{folder}/p/1.png,dog\n', 'cat dog'),
 }
+
+
+TOLD = ('Latin-1', 'UTF-16', 'other names of columns', 'rows that repeat', 'names alone', 'a path in three ways', 'a word for nothing')
 
 
 @pytest.mark.parametrize('case', LISTS)
@@ -351,7 +362,7 @@ def test_lists_as_spreadsheets_write_them(case, tmp_path):
     (tmp_path/'list.csv').write_bytes(data.replace(b'{folder}', str(tmp_path).encode()))
     found = find_photos(tmp_path/'list.csv')
     assert ' '.join(found.label) == labels and all(path.is_file() for path in found.path)
-    assert bool(found.attrs['said']) == (case in ('Latin-1', 'UTF-16', 'other names of columns', 'rows that repeat', 'names alone'))
+    assert bool(found.attrs['said']) == (case in TOLD)
 
 
 BAD_LISTS = {   # Text of a CSV, and what is said of it
@@ -455,7 +466,8 @@ def test_columns_that_are_no_text_are_refused(tmp_path):
     lay_out(tmp_path, pictures('p'))
     inside = pd.DataFrame(dict(image=[dict(bytes=b'x'*10**6, path='p/0.png')]*2, label=['cat', 'dog']))
     several = pd.DataFrame(dict(path=['p/0.png', 'p/1.png'], label=[['cat', 'dog'], ['dog']]))
-    for table, said in ((inside, 'path holds dict, not text'), (several, 'a photo has 2 labels')):
+    numbers = pd.DataFrame(dict(path=[1, 2], label=['cat', 'dog']))
+    for table, said in ((inside, 'path holds the photos themselves'), (several, 'a photo has 2 labels'), (numbers, 'holds no text')):
         table.to_parquet(tmp_path/'list.parquet')
         with pytest.raises(DataError, match=said) as error: find_photos(tmp_path/'list.parquet')
         assert len(str(error.value)) < 300
@@ -481,6 +493,24 @@ def test_labels_are_text_and_never_missing(case, tmp_path):
     if labels: assert find_photos(tmp_path/'list.parquet').label.tolist() == labels
     else:
         with pytest.raises(DataError, match='label of 1 photo is missing .* for p/1.png'): find_photos(tmp_path/'list.parquet')
+
+
+def test_accents_of_a_list_and_of_the_disk(tmp_path):
+    "One has them as letters of their own, as macOS writes them"
+    lay_out(tmp_path, ['K\u00e4se.png', 'Bru\u0308cke.png'])
+    (tmp_path/'list.csv').write_text('path,label\nKa\u0308se.png,cat\nBr\u00fccke.png,dog\n')
+    assert [path.is_file() for path in find_photos(tmp_path/'list.csv').path] == [True, True]
+
+
+OTHER_ARCHIVES = {'.7z': (b"7z\xbc\xaf'\x1c", 'a 7-Zip archive'), '.rar': (b'Rar!\x1a\x07\0', 'a RAR archive'),
+    '.tar.zst': (b'\x28\xb5\x2f\xfd\x24', 'a Zstandard file'), '.txt': (b'p/0.png cat\n', 'plain text')}
+
+
+@pytest.mark.parametrize('suffix', OTHER_ARCHIVES)
+def test_a_file_of_another_kind_is_named(suffix, tmp_path):
+    data, kind = OTHER_ARCHIVES[suffix]
+    (tmp_path/f'photos{suffix}').write_bytes(data)
+    with pytest.raises(DataError, match=f'is {kind}: catdog reads lists .* and archives .*zip'): find_photos(tmp_path/f'photos{suffix}')
 
 
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='pipes in folders are POSIX')

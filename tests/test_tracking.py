@@ -30,6 +30,18 @@ def test_online_without_an_account_goes_offline(tmp_path, pets):
     assert json.loads(record.read_text())['status'] == 'finished'
 
 
+def test_the_environment_alone_switches_it_on(tmp_path, pets):
+    "A setting that was left alone goes by WANDB_MODE; one that was given sends no more than it says"
+    environment = {**os.environ, 'WANDB_MODE': 'offline', 'WANDB_PROJECT': 'of-the-environment'}
+    runs = {name: tmp_path/name for name in ('left alone', 'disabled')}
+    for name, folder in runs.items():
+        given = {} if name == 'left alone' else dict(wandb=name)
+        done = catdog('train', *options({**TINY, 'data': pets, 'runs': folder, **given}), env=environment)
+        assert done.returncode == 0, done.stderr
+    [file] = runs['left alone'].glob('*/wandb/offline-run-*/*.wandb')
+    assert b'of-the-environment' in file.read_bytes() and not list(runs['disabled'].glob('*/wandb'))
+
+
 def test_disabled_does_not_import_it(tmp_path, pets):
     code = f"""
 import sys

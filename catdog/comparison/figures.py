@@ -118,7 +118,7 @@ class Figure:
     def _repr_html_(self): return f'<div style="max-width:860px">{self.svg()}</div>'
 
 # %% ../../nbs/59_comparison.figures.ipynb #98f84eeb
-def _short(name, most=28):
+def _abridged(name, most=28):
     "A name that leaves room for the figure: its beginning and its end"
     return name if len(name) <= most else f'{name[:most-9]}…{name[-8:]}'
 
@@ -127,7 +127,7 @@ def short_names(
 )->dict[str, str]:           # By name; no two alike unless the first 19 and last 8 letters are
     "Names for figures: without the tag of the weights (`.augreg_in21k`) where they differ without it."
     plain = [re.sub(r'^([A-Za-z][\w-]*)\.[A-Za-z]\w*', r'\1', name) for name in names]
-    return {name: _short(short if plain.count(short) == 1 else name) for name, short in zip(names, plain)}
+    return {name: _abridged(short if plain.count(short) == 1 else name) for name, short in zip(names, plain)}
 
 def _reach(row):
     "How far the interval reaches below and above"
@@ -189,7 +189,7 @@ def _draw_guess(axis, guess, lowest, along='y'):
         line = (axis.axhline if along == 'y' else axis.axvline)(100*guess.accuracy, color=INK, lw=1, ls=(0, (1, 2)), zorder=0)
         return tip(line, text=str(guess))
     if along == 'x': axis.set_ylim(axis.get_ylim()[0]+.5, axis.get_ylim()[1])      # below the last row
-    text = f'far below: always guessing {_short(guess.label, 16)}: {percent(guess.accuracy)}%'
+    text = f'far below: always guessing {_abridged(guess.label, 16)}: {percent(guess.accuracy)}%'
     label = axis.text(.01, .01, text, transform=axis.transAxes, fontsize=8, va='bottom', color=INK, alpha=.75)
     label.set_in_layout(False)      # it takes no room from the figure
     tip(label, text=str(guess))
@@ -346,7 +346,7 @@ def plot_differences(
             [point] = axis.plot(100*pair['difference'], i, 'o', ms=8, color=colours[name])
             tip(bar, name)
             tip(point, name, _difference_text(pair, len(comparison.pairs)))
-        axis.set_xlabel('points behind the best' if narrow else f'points of {METRICS[comparison.metric]} against {_short(best)}')
+        axis.set_xlabel('points behind the best' if narrow else f'points of {METRICS[comparison.metric]} against {_abridged(best)}')
     height = _rows_height(names)
     return Figure(draw, f'Differences to {best}', (8.6, height), (4.1, height))
 
@@ -388,7 +388,7 @@ def _draw_calibration(axis, name, before, after, colour):
     [points] = axis.plot(before.confidence, before.accuracy, 'o', ms=4.5, color=colour)
     said = [f'says {percent(r.confidence, 0)}%, right in {percent(r.accuracy, 0)}% of {r.photos}' for r in before.itertuples()]
     tip(points, name, f"{name}: {'; '.join(said)}")
-    axis.set_title(_short(name), fontsize=9, color=colour)
+    axis.set_title(_abridged(name), fontsize=9, color=colour)
 
 # %% ../../nbs/59_comparison.figures.ipynb #2a5602ad
 def plot_calibration(

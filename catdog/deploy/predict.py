@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import hash_file, user_path
+from ..files import check_kept, hash_file, user_path
 from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo, read_photo
 from ..photos.preprocessing import Preprocessing
@@ -185,6 +185,7 @@ class Artefact:
         spinning:bool=True,          # As for `open_session`
         device:str='cpu'             # As for `open_session`
     ):
+        check_kept(path)
         self.path, self.session = Path(path), open_session(path, threads, provider, spinning, device)
         self.facts = parse_facts(self.session.get_modelmeta().custom_metadata_map.get('catdog'), str(path))
         self.classes, self.shape = self.facts['classes'], self.facts['shape']

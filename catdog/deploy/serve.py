@@ -323,29 +323,20 @@ def _add_pages(app):
     for name in _PAGE_FILES: app.add_api_route(f'/{name}', partial(give, name), include_in_schema=False)
 
 # %% ../../nbs/38_deploy.serve.ipynb #49cd4345
-def make_app(
-    predictor:Predictor,
-    limits:Limits=Limits(),
-    api_key:str='',              # Asked for where it is not empty
-    batch_size:int=16,           # Most photos in one go
-    most_waiting:int=256,        # Photos that may wait; more are turned away
-    log:LooksLog|None=None       # To note what each photo looked like
-):                               # A FastAPI application
-    "A web application that labels photos."
-    from fastapi import FastAPI, Request
-    from fastapi.responses import Response
-    server = Server(predictor, limits, api_key, batch_size, most_waiting, log)
-    about = f"Labels photos: {', '.join(predictor.classes[:20])}"
-    app = FastAPI(title='catdog', description=about, lifespan=server.live, docs_url=None, redoc_url=None)
-
+def _count_requests(app, counts):
+    "Note how each request for a label was answered, and how long that took"
     @app.middleware('http')
     async def count(request, answer):
         start = time.monotonic()
         given = await answer(request)
         if request.url.path == '/predict':
-            server.counts.requests.labels(given.status_code).inc()
-            server.counts.seconds.observe(time.monotonic()-start)
+            counts.requests.labels(given.status_code).inc()
+            counts.seconds.observe(time.monotonic()-start)
         return given
+
+def _add_answers(app, server):
+    "The addresses that take photos"
+    from fastapi import Request
 
     @app.post('/predict', openapi_extra=_BODY, responses=_ANSWERS)
     async def predict(request:Request):
@@ -357,6 +348,11 @@ def make_app(
         "Label one photo, and say which part of it the answer depends on."
         return await server.explain(request)
 
+# %% ../../nbs/38_deploy.serve.ipynb #4888340f
+def _add_state(app, server):
+    "The addresses that say how the server stands"
+    from fastapi.responses import Response
+
     @app.get('/health')
     async def health():
         "Whether the server runs."
@@ -365,7 +361,8 @@ def make_app(
     @app.get('/ready')
     async def ready():
         "Whether it takes photos, which classes it knows, and what computes."
-        return dict(status='ready', classes=predictor.classes, waiting=server.batcher.queue.qsize(), runs_on=predictor.runs_on)
+        predictor, waiting = server.predictor, server.batcher.queue.qsize()
+        return dict(status='ready', classes=predictor.classes, waiting=waiting, runs_on=predictor.runs_on)
 
     @app.get('/metrics')
     async def metrics():
@@ -373,6 +370,22 @@ def make_app(
         server.counts.waiting.set(server.batcher.queue.qsize())
         return Response(server.counts.text(), media_type='text/plain; version=0.0.4')
 
+def make_app(
+    predictor:Predictor,
+    limits:Limits=Limits(),
+    api_key:str='',              # Asked for where it is not empty
+    batch_size:int=16,           # Most photos in one go
+    most_waiting:int=256,        # Photos that may wait; more are turned away
+    log:LooksLog|None=None       # To note what each photo looked like
+):                               # A FastAPI application
+    "A web application that labels photos."
+    from fastapi import FastAPI
+    server = Server(predictor, limits, api_key, batch_size, most_waiting, log)
+    about = f"Labels photos: {', '.join(predictor.classes[:20])}"
+    app = FastAPI(title='catdog', description=about, lifespan=server.live, docs_url=None, redoc_url=None)
+    _count_requests(app, server.counts)
+    _add_answers(app, server)
+    _add_state(app, server)
     _add_pages(app)
     return app
 

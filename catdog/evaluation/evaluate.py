@@ -189,8 +189,10 @@ def evaluate_run(
         calibrated = calibration(valid, test)
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         source = public_address(training.config.data)
+        start = time.monotonic()
         costs = dict(known) if known else _measured(training, classes, photos, source, facts)
         artefact, timings = costs.pop('onnx'), run.record.timings
+        if not known: timings.cost_seconds = round(time.monotonic()-start, 2)
         if costs.get('watts') and timings.train_seconds: timings.train_wh = costs['watts']*timings.train_seconds/3600
         metrics = {**quality(test), **trust_metrics(test, catalogue), 'temperature': calibrated['temperature']}
         subgroups = subgroup_accuracy(is_correct(test), photo_traits(photos, training.dls[2].dataset.photos))

@@ -240,15 +240,9 @@ def _picture(path, side):
     return data.getvalue()
 
 # %% ../../nbs/48_evaluation.judge.ipynb #ffb14395
-def make_app(
-    desk:Desk,
-    token:str,                   # What each request must carry
-    title:str='Labels to judge'
-):                               # A FastAPI application
-    "The page, its photos and its verdicts."
-    from fastapi import FastAPI, Request
-    from fastapi.responses import HTMLResponse, JSONResponse, Response
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+def _guard(app, token):
+    "Answer nobody but catdog's own page, and say with each answer what a browser may do with it"
+    from fastapi.responses import JSONResponse
 
     @app.middleware('http')
     async def guard(request, answer):
@@ -258,8 +252,9 @@ def make_app(
         for name, value in _HEADERS.items(): told.headers.setdefault(name, value)
         return told
 
-    @app.get('/', response_class=HTMLResponse)
-    def page(): return _page(desk, title, True)
+def _add_photos(app, desk):
+    "The photos to judge, by their content"
+    from fastapi.responses import JSONResponse, Response
 
     @app.get('/photo/{sha256}')
     def photo(sha256:str, side:int=1200):
@@ -267,6 +262,11 @@ def make_app(
         try: data = _picture(desk.doubts[sha256].path, min(max(side, 16), 2400))
         except (DataError, OSError) as error: return JSONResponse(dict(detail=str(error)), 404)
         return Response(data, media_type='image/jpeg', headers={'Cache-Control': 'private, max-age=3600'})
+
+# %% ../../nbs/48_evaluation.judge.ipynb #917201aa
+def _add_verdicts(app, desk):
+    "What stands, and what is judged or taken back"
+    from fastapi import Request
 
     @app.get('/verdicts')
     def verdicts(): return describe_verdicts(desk)
@@ -276,6 +276,23 @@ def make_app(
 
     @app.post('/undo')
     async def undo(request:Request): return _answer(desk, await request.body(), _undo)
+
+def make_app(
+    desk:Desk,
+    token:str,                   # What each request must carry
+    title:str='Labels to judge'
+):                               # A FastAPI application
+    "The page, its photos and its verdicts."
+    from fastapi import FastAPI
+    from fastapi.responses import HTMLResponse
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get('/', response_class=HTMLResponse)
+    def page(): return _page(desk, title, True)
+
+    _guard(app, token)
+    _add_photos(app, desk)
+    _add_verdicts(app, desk)
     return app
 
 # %% ../../nbs/48_evaluation.judge.ipynb #34581cf7

@@ -40,7 +40,7 @@ class FindConfig(Settings):
     max_gpu_mb:float|None = Field(None, gt=0, description='most MiB of a GPU that a training step may take')
     delta:float = Field(1., ge=0, lt=100, description='points of accuracy that may be given up for less cost')
     budget:str|None = Field(None,
-        description="time for trainings, such as 30m or 2h; None takes a third of what training everything would take")
+        description="time for trainings, such as 30m or 2h; None takes a third of what training everything takes, frozen features included")
     licence:str|None = Field(None, description="licence that the weights must have, such as 'apache-2.0,mit'; None takes any")
     weights:str = Field('auto', description='pretrained weights, as for `catdog train`')
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
@@ -101,6 +101,11 @@ class Candidates:
     def names(self)->list[str]:
         "The candidates that are left, the cheapest to use first."
         return cheapest_first(self.costs)
+
+    @property
+    def head_seconds(self)->float:
+        "What the frozen features of all took."
+        return sum(head.seconds for head in self.heads.values())
 
 # %% ../../nbs/67_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
@@ -222,7 +227,8 @@ class Race:
     def may_spend(self)->float:
         "Seconds that are left."
         given = read_duration(self.field.config.budget)
-        return (whole_grid(self.evidence)/3 if given is None else given)-spent_seconds(self.evidence)
+        if given is None: given = whole_grid(self.evidence)/3-self.field.head_seconds
+        return given-spent_seconds(self.evidence)
 
 def _without(race, name, reason):
     "The race without a candidate"
@@ -311,10 +317,10 @@ def best_guess(
 def _cost_sentence(race):
     "What the answer cost, against training everything"
     evidence = race.evidence
-    spent, grid, heads = spent_seconds(evidence), whole_grid(evidence), sum(head.seconds for head in race.field.heads.values())
+    spent, grid, heads = spent_seconds(evidence), whole_grid(evidence), race.field.head_seconds
     trainings, all_of_them = sum(len(evidence.done(name)) for name in evidence.names), len(evidence.names)*evidence.folds
     took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training'
-    everything = f'training everything would take about {duration(grid)} ({percent(spent/grid, 0)}%)'
+    everything = f'training everything would take about {duration(grid)} ({percent((spent+heads)/grid, 0)}%)'
     return f'That took {took}, after {duration(heads)} for frozen features; {everything}.'
 
 def _busy_sentence(race):

@@ -11,12 +11,12 @@ __all__ = ['LIFT_MEAN', 'LIFT_PHOTOS', 'LIFT_NETWORKS', 'LIFT_DEGREES', 'RUN_SHI
 # %% ../../nbs/65_finding.race.ipynb #b4858327
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 from ..comparison.statistics import difference_bound
 from ..words import in_points
@@ -168,11 +168,26 @@ def _pair_table(evidence):
 # %% ../../nbs/65_finding.race.ipynb #19e93ff0
 LEVEL, OF_HEADS = .05, .02       # Chance of a wrong answer in all; of it, what drops by heads may use
 
+def _ever_beyond(quantile, looks):
+    "Chance that a mean that grows by equal parts lies so many of its standard errors too high at one look at least"
+    nodes, weights = np.polynomial.legendre.leggauss(120)
+    before, mass = np.zeros(1), np.ones(1)
+    for look in range(1, looks+1):
+        high = quantile*math.sqrt(look)
+        half = (high+8*math.sqrt(look))/2                # eight standard errors below, nothing is left
+        sums = high-half+half*nodes
+        mass = half*weights*(stats.norm.pdf(sums[:, None]-before) @ mass)
+        before = sums
+    return 1-mass.sum()
+
+@cache
 def look_share(
-    folds:int                # Folds in all: a pair is looked at as often as its common folds grow
+    folds:int,               # Folds in all: a pair is looked at as often as its common folds grow
+    rivals:int=1             # Pairs of which any may be wrong
 )->float:                    # Of the cases in which a bound of one look may be wrong
     "What may be spent on a pair at each look."
-    return (LEVEL-OF_HEADS)/folds
+    level = (LEVEL-OF_HEADS)/rivals
+    return float(stats.norm.sf(optimize.brentq(lambda quantile: _ever_beyond(quantile, folds)-level, 1, 6)))
 
 # %% ../../nbs/65_finding.race.ipynb #1e455997
 def _accuracy_low(evidence, name, share):
@@ -184,11 +199,12 @@ def _accuracy_low(evidence, name, share):
 
 def _trained_bounds(evidence, others):
     "By (candidate, other): least and most by which the candidate is behind, where both were trained"
-    pairs, found, share = pair_table(evidence), {}, look_share(evidence.folds)
+    pairs, found = pair_table(evidence), {}
     if pairs.empty: return found
     turned = pairs.assign(difference=-pairs.difference, wins=pairs.losses, losses=pairs.wins)
-    both, single = pd.concat([pairs, turned], ignore_index=True), share/max(1, others)
-    most = difference_bound(pd.concat([both, both]), np.repeat([share, single], len(both)))
+    both = pd.concat([pairs, turned], ignore_index=True)
+    shares = [look_share(evidence.folds), look_share(evidence.folds, max(1, others))]
+    most = difference_bound(pd.concat([both, both]), np.repeat(shares, len(both)))
     high, high_single = most[:len(both)], most[len(both):]
     for i, (first, second) in enumerate(zip(pairs['first'], pairs['second'])):
         j = i+len(pairs)         # the same pair, turned
@@ -312,7 +328,7 @@ def _ask(evidence, name, other, delta, worse):
     "A question about two candidates, and its next step"
     pair, lacking = _turned(evidence, name, other), _lacking(evidence, (name, other))
     if pair is None or lacking is None: return Question(name, other, math.inf, None)
-    share = look_share(evidence.folds)/(max(1, len(evidence.names)-1) if worse else 1)
+    share = look_share(evidence.folds, max(1, len(evidence.names)-1) if worse else 1)
     folds = folds_to_settle(pair, delta, share, evidence.folds, worse)
     nearer = 2*pair.standard_error*(1-math.sqrt(pair.folds/(pair.folds+1)))
     step = Step(lacking[1], lacking[0], f'is {name} within {in_points(delta)} of {other}?', nearer=nearer)

@@ -71,6 +71,7 @@ def read_answers(
 def run_seconds(
     run:Run                  # Finished
 )->float:
-    "How long a run took from its first photo to its test; as if nothing had been cached."
+    "How long a run took from its first photo to its test, its cost not measured; as if nothing had been cached."
     timings = run.record.timings
-    return float(timings.all_seconds or timings.train_seconds)+float(timings.head_saved or 0)
+    took = timings.all_seconds-(timings.cost_seconds or 0) if timings.all_seconds else timings.train_seconds
+    return float(took)+float(timings.head_saved or 0)

@@ -21,7 +21,7 @@ from timm.models._manipulate import group_parameters
 from torch import nn
 
 from ..errors import ConfigError
-from ..files import hash_file, user_path, write_atomically
+from ..files import check_kept, hash_file, user_path, write_atomically
 from ..photos.preprocessing import RESAMPLING, Preprocessing
 from .baseline import baseline
 from .weights import PACKAGED, Weights, classifier_name, find_weights, hub_reachable, list_weights, load_backbone
@@ -323,6 +323,7 @@ def load_model(
     path:str|Path                # As `save_model` writes it
 )->tuple[nn.Module, list[str], Preprocessing]:   # In evaluation mode, with its class names and what it expects
     "Open a saved model. ValueError where the file is something else, damaged, or holds numbers that are none."
+    check_kept(path)
     try:
         arch, classes, shape, made_with = _read_about(path)
         state = load_file(path)

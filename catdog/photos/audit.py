@@ -8,7 +8,7 @@ __all__ = ['JSON_FIELDS', 'AuditCache', 'audit_photos', 'plain_reason', 'count_c
 # %% ../../nbs/10_photos.audit.ipynb #4a40f601
 import hashlib, json, os, sqlite3, stat, time, warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -47,7 +47,7 @@ def _unchanged(rows): return [row[:-1] for row in rows if row[-1] == _mark(row[:
 def _lenient(data): return data.decode(errors='replace')
 
 # %% ../../nbs/10_photos.audit.ipynb #f0261c80
-_FOUND = ['sha256', 'width', 'height', 'status', 'reason', 'note', 'dhash', 'thumbnail']
+_FOUND = ['sha256', 'width', 'height', 'status', 'reason', 'note', 'dhash', 'thumbnail', 'colour']
 _TABLES = ['create table if not exists files (path text primary key, state text, sha256 text, mark text) without rowid',
            f"create table if not exists photos (suffix text, {', '.join(_FOUND)}, mark text, primary key (sha256, suffix))"]
 
@@ -91,7 +91,7 @@ def _add_rows(db, rows):
     db.executemany(f"insert or replace into photos values ({', '.join('?'*(2+len(_FOUND)))})", _marked(values))
 
 # %% ../../nbs/10_photos.audit.ipynb #b1254c06
-_VERSION = 3                 # Another one forgets what earlier audits found
+_VERSION = 4                 # Another one forgets what earlier audits found
 
 class AuditCache:
     "What audits found, by content, and the content of files, by path and times."
@@ -130,7 +130,8 @@ class AuditCache:
     def _give_up(self, error):
         "Put a damaged file aside, and say what became of it"
         damaged = not isinstance(error, sqlite3.OperationalError)
-        if damaged: self.file.replace(self.file.with_suffix('.damaged'))
+        with suppress(OSError):                   # another command may have been first
+            if damaged: self.file.replace(self.file.with_suffix('.damaged'))
         for suffix in ('-wal', '-shm') if damaged else (): Path(f'{self.file}{suffix}').unlink(missing_ok=True)
         told = 'is damaged: put aside, and photos are looked at anew' if damaged else 'cannot be used: what is found is not remembered'
         warnings.warn(f'{self.file.name} ({error}) {told}')

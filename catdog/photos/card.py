@@ -52,15 +52,26 @@ def find_issues(
     return catalogue.join(found.reindex(catalogue.index, fill_value=False))
 
 # %% ../../nbs/16_photos.card.ipynb #aa95b45e
-def _suffix(path): return Path(path).suffix.lower()
-
-def _camera(path):
+def _camera(image):
     "Maker, model and program that a photo's EXIF names, '' where there are none"
+    exif = image.getexif() if image.format != 'PNG' else {}
+    return ' '.join(str(exif[tag]).strip('\0 ') for tag in (271, 272, 305) if tag in exif)
+
+def _compression(image):
+    "Of a JPEG: how coarse its two tables of steps are, whether it is progressive, and how many pixels share a colour; zeros of any other"
+    tables, layers = getattr(image, 'quantization', None) or {}, getattr(image, 'layer', None) or [(0, 0, 0)]
+    coarse = [sum(tables.get(number, [0]))/64 for number in (0, 1)]
+    return *coarse, int('progression' in image.info), layers[0][1]*layers[0][2]
+
+def _of_header(path):
+    "Camera and compression, as a file's first bytes name them"
     hush_pillow()
     try:
-        with Image.open(path) as image: exif = image.getexif() if image.format != 'PNG' else {}
-    except Exception: return ''
-    return ' '.join(str(exif[tag]).strip('\0 ') for tag in (271, 272, 305) if tag in exif)
+        with Image.open(path) as image: return _camera(image), *_compression(image)
+    except Exception: return '', 0, 0, 0, 0
+
+# %% ../../nbs/16_photos.card.ipynb #31a9c922
+def _suffix(path): return Path(path).suffix.lower()
 
 def _brightness(thumbnails):
     "Mean and deviation of the grey values of each thumbnail, as `grey_thumbnail` makes them"
@@ -70,6 +81,13 @@ def _brightness(thumbnails):
         rows.append((grey.mean(), grey.std()) if len(grey) else (-1, 0))
     return pd.DataFrame(rows, thumbnails.index)
 
+_COLOUR = 'mean colour'
+
+def _shares(colours):
+    "The shares of red, green and blue in each colour, as `mean_colour` writes it, whatever its brightness"
+    levels = np.array([colour.split(',') if colour else [1]*3 for colour in colours], float)+.5
+    return pd.DataFrame(levels/levels.sum(1, keepdims=True), colours.index)
+
 # %% ../../nbs/16_photos.card.ipynb #88b7279b
 def _one_column_each(names):
     "A column of zeros and ones for each of the twenty commonest names"
@@ -78,11 +96,12 @@ def _one_column_each(names):
 # %% ../../nbs/16_photos.card.ipynb #137456dc
 def _properties(good):
     "What is known of a photo without looking at what it shows"
-    if 'thumbnail' not in good: good = audit_photos(good)     # which remembers
-    with ThreadPoolExecutor(usable_cores()) as pool: cameras = pd.Series(list(pool.map(_camera, good.path)), good.index)
+    if 'colour' not in good: good = audit_photos(good)        # which remembers
+    with ThreadPoolExecutor(usable_cores()) as pool: headers = pd.DataFrame(list(pool.map(_of_header, good.path)), good.index)
     return {'width and height': good[['width', 'height']], 'width over height': (good.width/good.height).to_frame(),
             'format': _one_column_each(good.path.map(_suffix)), 'odd kinds of file': good.note.str.get_dummies('; '),
-            'brightness and contrast': _brightness(good.thumbnail), 'camera': _one_column_each(cameras)}
+            'brightness and contrast': _brightness(good.thumbnail), _COLOUR: _shares(good.colour),
+            'camera': _one_column_each(headers[0]), 'compression': headers.drop(columns=0)}
 
 def _enough(good, most=5000):
     "Photos of classes of ten different ones or more, of at most so many in all, each class in its share"
@@ -130,7 +149,7 @@ def find_shortcuts(
         guess = _held_out(values, good)
         alone = float((good.label == guess).groupby(good.label).mean().mean())
         told = _told(good, guess)
-        telling = bool(told) or alone > 1/classes+_by_luck(good.label)
+        telling = bool(told) or name != _COLOUR and alone > 1/classes+_by_luck(good.label)
         rows.append(dict(property=name, alone=alone, chance=1/classes, telling=telling, classes=told))
     table = pd.DataFrame(rows, columns=['property', 'alone', 'chance', 'telling', 'classes'])
     return table.sort_values('alone', ascending=False, ignore_index=True)

@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..files import public_address
 from ..words import listing, percent, plural
 from .audit import AuditCache, audit_photos, count_classes
-from .duplicates import find_conflicts, find_leaks, group_duplicates
+from .duplicates import find_leaks, group_duplicates, has_two_labels
 from .review import apply_verdicts, count_unmet, read_verdicts
 from .sources import find_photos
 
@@ -169,7 +169,7 @@ def leave_out_conflicts(
 )->pd.DataFrame:                 # With those skipped whose bytes carry two labels
     "Photos without a label that can be trusted."
     good = catalogue[catalogue.status != 'skipped']
-    clash = good[find_conflicts(good)]
+    clash = good[has_two_labels(good)]
     if not len(clash): return catalogue
     names = clash.groupby('sha256').label.agg(lambda labels: f'{TWO_LABELS}: {listing(sorted(set(labels)))}')
     catalogue = catalogue.copy()

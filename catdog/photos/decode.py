@@ -41,7 +41,9 @@ _BEGINNINGS = [  # Format, and what a file of it begins with
     ('SVG', rb'\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]'),
     ('video', rb'....ftyp|\x1aE\xdf\xa3|RIFF....AVI '),
     ('a PDF file', rb'%PDF'), ('a ZIP archive', rb'PK\x03\x04'), ('a gzip file', rb'\x1f\x8b'),
-    ('a 7-Zip archive', rb'7z\xbc\xaf'), ('a RAR archive', rb'Rar!'),
+    ('a 7-Zip archive', rb'7z\xbc\xaf'), ('a RAR archive', rb'Rar!'), ('a Zstandard file', rb'\x28\xb5\x2f\xfd'),
+    ('a bzip2 file', rb'BZh\d'), ('an xz file', rb'\xfd7zXZ'), ('an LZ4 file', rb'\x04\x22\x4d\x18'),
+    ('a tar archive', rb'.{257}ustar'),
     ('a NumPy array', rb'\x93NUMPY'), ('an HDF5 file', rb'\x89HDF'), ('a parquet file', rb'PAR1'), ('a SQLite file', rb'SQLite format'),
     ('audio', rb'ID3|OggS|RIFF....WAVE|fLaC'), ('a program', rb'\x7fELF|MZ'),
     ('a web page', rb'(?i)\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)'),
@@ -123,7 +125,7 @@ def _name_numbers(values):
     small = values.dtype.kind != 'f' and values.min() >= 0 and values.max() < 2**16
     if values.dtype.itemsize > 2 and not small: return f"32-bit {'floating-point' if values.dtype.kind == 'f' else 'integer'} values scaled"
     used = int(values.max()).bit_length()
-    return f'{max(used, 8)}-bit in 16-bit' if used < 14 else '16-bit'
+    return f'{max(used, 8)}-bit in 16-bit' if used < 15 else '16-bit'
 
 # %% ../../nbs/07_photos.decode.ipynb #b474bb06
 def _is_deep_colour(image):
@@ -162,12 +164,12 @@ def _lower_bytes(data, form):
 
 # %% ../../nbs/07_photos.decode.ipynb #ffdb8df4
 def _wide_colours(image, data, form):
-    "uint16 (height, width, channels) of a photo whose colours fill 13 of 16 bits at most; None for any other"
+    "uint16 (height, width, channels) of a photo whose colours fill 14 of 16 bits at most; None for any other"
     if not _is_deep_colour(image): return None
     upper = np.asarray(image)
-    if form == 'PPM' and upper.max() <= 32:
+    if form == 'PPM' and upper.max() <= 64:
         with _open(data, form) as plain: upper = np.asarray(_as_plain_bytes(plain))
-    if upper[..., :3].max() >= 32: return None
+    if upper[..., :3].max() >= 64: return None
     return upper.astype(np.uint16)*256+_lower_bytes(data, form)
 
 def _scaled_colours(values):
@@ -224,14 +226,14 @@ def _jpeg_pixels(data, size, colour='RGB'):
     raise DataError(f'corrupt scan data: {damage}' if ended or 'Bogus' not in damage else 'truncated')
 
 # %% ../../nbs/07_photos.decode.ipynb #0ebc0719
-def _check_png(data):
-    "Compare the checksums of a PNG's parts; what was repaired"
+def _check_png(data, every=False):
+    "Compare the checksums of a PNG's parts, or of those that its pixels need; what was repaired"
     at = 8
     while at+8 <= len(data):
         length, kind = int.from_bytes(data[at:at+4], 'big'), data[at+4:at+8]
         end = at+12+length
         if kind == b'IEND': return ''
-        needed = kind[:1].isupper() or kind == b'tRNS'
+        needed = every or kind[:1].isupper() or kind == b'tRNS'
         if end > len(data):
             if needed: raise DataError('truncated')
             break
@@ -315,12 +317,21 @@ def _check_size(width, height, form, length):
     if form in _DENSE and width*height > 10_000*length+1_000_000: raise DataError(f'absurd header: {claim} claimed in {length} bytes')
     if width*height > most: raise DataError(f'decompression bomb: {claim}, more than {most:,}')
 
+def _damage_of(data, form):
+    "What is damaged of a file that cannot be opened, in an error; None where that cannot be told"
+    try:
+        if form == 'PNG': _check_png(data, every=True)
+        if form == 'WEBP': _check_webp(data)
+    except DataError as error: return error
+
 def _unopened(error, data, form):
     "A header that Pillow cannot make sense of, in plain words"
     if isinstance(error, Image.DecompressionBombError):
         pixels = int(re.search(r'\d+', str(error))[0])
         if form in _DENSE and pixels > 10_000*len(data): return DataError(f'absurd header: {pixels:,} pixels claimed in {len(data)} bytes')
         return DataError(f'decompression bomb: {pixels:,} pixels, more than {MAX_PIXELS:,}')
+    damage = _damage_of(data, form)
+    if damage: return damage
     if isinstance(error, UnidentifiedImageError):
         values = _describe_tiff(data) if form == 'TIFF' else ''
         if values: return DataError(f'unsupported: a TIFF with {values}; save it as 8-bit')
@@ -339,7 +350,7 @@ def _read_heic():
 def _open(data, form):
     "A file opened by Pillow, as the format that its first bytes say"
     if form == 'HEIC': _read_heic()
-    formats = dict(JPEG=['JPEG', 'MPO'], BMP=['BMP', 'DIB'], HEIC=['HEIF']).get(form, [form])
+    formats = dict(BMP=['BMP', 'DIB'], HEIC=['HEIF']).get(form, [form])
     try: return Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         if form != 'JPEG': raise _unopened(error, data, form) from None

@@ -270,6 +270,7 @@ def _unpack_zip(archive, folder, ceiling):
     "Every file of a ZIP; reading one to its end compares its checksum"
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():
+            if info.flag_bits & 1: raise DataError('is encrypted: unpack it yourself, with its password')
             if info.external_attr >> 28 == 0o12: raise DataError(f'holds a link, which photos do not need: {info.filename[:120]!r}')
             ceiling.add(0, 1)
             target = _target(folder, _name_in_zip(info))
@@ -311,15 +312,21 @@ def _why_not(archive, error):
     "Why an archive cannot be read, in a line: most often it is something else"
     with open(archive, 'rb') as file: form = name_format(file.read(512))
     if not isinstance(error, tarfile.ReadError): return ' '.join(str(error).split()) or type(error).__name__
-    if form in ('a ZIP archive', 'a gzip file'): return f'it begins like {form}, and is cut short or damaged'
+    if form in ('a ZIP archive', 'a gzip file', 'a tar archive', 'a bzip2 file', 'an xz file'): return f'it begins like {form}, and is cut short or damaged'
     return 'it is empty' if not Path(archive).stat().st_size else f'it is {form}'
+
+def _is_zip(archive):
+    "Whether a file is a ZIP archive; a tar archive whose last file is one ends like a ZIP archive"
+    if not zipfile.is_zipfile(archive): return False
+    with open(archive, 'rb') as file: begins = file.read(4)
+    return begins[:2] == b'PK' or str(archive).lower().endswith('.zip')
 
 def unpack(
     archive:str|Path,        # A ZIP or tar file
     folder:str|Path          # To unpack into; made by `making`, so that an error leaves nothing
 ):
     "Unpack all of an archive, each member checked by its checksum. DataError where it is damaged, too large, or writes outside the folder."
-    name, work = Path(archive).name, _unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar
+    name, work = Path(archive).name, _unpack_zip if _is_zip(archive) else _unpack_tar
     try:
         work(archive, folder, ceiling := _Ceiling(archive, folder))
         if not ceiling.members: raise DataError('is an archive without a file in it')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DISTANCE', 'DETAIL', 'HINT', 'FAMILY', 'LEAST', 'REST', 'near_pairs', 'photo_details', 'cropped_correlation',
            'Common', 'find_common', 'near_copies', 'link_groups', 'group_duplicates', 'find_duplicates',
-           'find_conflicts', 'find_leaks']
+           'has_two_labels', 'find_leaks']
 
 # %% ../../nbs/11_photos.duplicates.ipynb #d104ad68
 import base64
@@ -161,11 +161,13 @@ def find_common(
 # %% ../../nbs/11_photos.duplicates.ipynb #c9a1a947
 _CROWD = 2000                # Photos of one layout of which each is compared with each through windows
 
-def _crowd(candidates, loose):
+def _crowd(candidates, loose, beside):
     "Photos with more candidates than a family has, or found through windows; all where the former are many, none where they are too many"
     crowd = np.flatnonzero(candidates > FAMILY)
     if len(crowd) > len(candidates)/10: crowd = np.arange(len(candidates))
     crowd = np.union1d(crowd, loose)
+    larger = np.union1d(crowd, beside)
+    if len(larger) <= _CROWD: return larger
     return crowd if len(crowd) <= _CROWD else crowd[:0]
 
 def _crops_in_crowd(pixels, crowd, common):
@@ -201,6 +203,19 @@ def _links(hashes, details):
     alike, perhaps, counts = zip(*found)
     return np.concatenate(alike), np.concatenate(perhaps), np.sum(counts, 0)
 
+# %% ../../nbs/11_photos.duplicates.ipynb #776d52f9
+def _beside_crowd(hashes, details, candidates):
+    "Candidates of which one has more of them than a family, and the other has not"
+    many = candidates > FAMILY
+    crowd, others, found = np.flatnonzero(many), np.flatnonzero(~many), [np.empty((0, 2), np.int64)]
+    for start, step in _rows(len(others)) if 0 < len(crowd) <= len(hashes)/10 else ():
+        rows = others[start:start+step]
+        first, second = np.nonzero(np.bitwise_count(hashes[rows, None] ^ hashes[None, crowd]) <= DISTANCE)
+        found.append(np.stack([rows[first], crowd[second]], 1))
+    pairs = np.concatenate(found)
+    correlation = _correlations(details, details, *pairs.T)
+    return pairs[(correlation > HINT) & (correlation <= DETAIL)]
+
 # %% ../../nbs/11_photos.duplicates.ipynb #6efa65fc
 def near_copies(
     hashes:np.ndarray,       # uint64 (n,): the photos' dHash
@@ -211,9 +226,13 @@ def near_copies(
     details = photo_details(pixels)
     alike, perhaps, candidates = _links(hashes, details)
     loose = perhaps[(candidates[perhaps] <= FAMILY).all(1)]
-    if len(loose): loose = loose[cropped_correlation(pixels, loose) > DETAIL]
-    found = np.concatenate(_look_again(pixels, details, alike, loose, _crowd(candidates, loose)))
+    loose, beside = (_through_windows(pixels, pairs) for pairs in (loose, _beside_crowd(hashes, details, candidates)))
+    found = np.concatenate(_look_again(pixels, details, alike, loose, _crowd(candidates, loose, beside)))
     return np.unique(found, axis=0)
+
+def _through_windows(pixels, pairs):
+    "Those of the pairs of which one shows a part of the other"
+    return pairs[cropped_correlation(pixels, pairs) > DETAIL] if len(pairs) else pairs
 
 def _look_again(pixels, details, alike, loose, crowd):
     "Pairs that were alike, and those found through windows, of which the third look says the same; and cropped ones of a crowd"
@@ -305,7 +324,7 @@ def find_duplicates(
     return several.assign(kind=kind)
 
 # %% ../../nbs/11_photos.duplicates.ipynb #820383ff
-def find_conflicts(
+def has_two_labels(
     photos:pd.DataFrame      # Columns sha256 and label
 )->pd.Series:                # bool, on the index of `photos`
     "Photos whose very bytes carry another label elsewhere."

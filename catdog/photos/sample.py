@@ -65,6 +65,15 @@ def _limb(points, widths, n=24):
     return np.concatenate([np.stack([x+nx, y+ny], 1), cap, np.stack([x-nx, y-ny], 1)[::-1]])
 
 # %% ../../nbs/05_photos.sample.ipynb #b5050d9a
+def _shade(mask, extent, light):
+    "What a mask's roundness adds to the light on it, (height, width): above 0 on the lit side, below it on the other"
+    blurred = mask.reduce(3).filter(ImageFilter.GaussianBlur(extent*0.053)).resize(mask.size, Image.Resampling.BILINEAR)
+    blurred = np.asarray(blurred, np.float32)/255
+    dx, dy = (int(round(v*extent*0.14)) for v in light)
+    lit = np.pad(blurred, ((abs(dy),)*2, (abs(dx),)*2), mode='edge')
+    lit = lit[abs(dy)+dy:abs(dy)+dy+blurred.shape[0], abs(dx)+dx:abs(dx)+dx+blurred.shape[1]]
+    return blurred-lit
+
 class _Canvas:
     "float32 (height, width, 3) pixels from 0 to 255, lit from one direction"
     def __init__(self, pixels, light): self.pixels, self.light = pixels, light
@@ -81,24 +90,21 @@ class _Canvas:
         hi = np.ceil(outline.max(0)).astype(int)+pad
         (x0, y0), (x1, y1) = np.maximum(lo, 0), np.minimum(hi, (width, height))
         if x1 <= x0 or y1 <= y0: return
-        mask = Image.new('L', (2*int(x1-x0), 2*int(y1-y0)))
-        ImageDraw.Draw(mask).polygon([tuple(p) for p in ((outline-(x0, y0))*2).tolist()], fill=255)
-        mask = mask.reduce(2)
-        if soft: mask = mask.filter(ImageFilter.GaussianBlur(soft))
-        alpha = np.asarray(mask, np.float32)[..., None]/255*opacity
-        region = self.pixels[y0:y1, x0:x1]
-        paint = colour(x0, y0, x1, y1) if callable(colour) else np.asarray(colour, np.float32)
+        mask = self.mask(outline-(x0, y0), (int(x1-x0), int(y1-y0)), soft)
         shade = np.ones(mask.size[::-1], np.float32)
-        if relief:
-            extent = float(min(hi-lo))
-            blurred = mask.reduce(3).filter(ImageFilter.GaussianBlur(extent*0.053)).resize(mask.size, Image.Resampling.BILINEAR)
-            blurred = np.asarray(blurred, np.float32)/255
-            dx, dy = (int(round(v*extent*0.14)) for v in self.light)
-            lit = np.pad(blurred, ((abs(dy),)*2, (abs(dx),)*2), mode='edge')
-            lit = lit[abs(dy)+dy:abs(dy)+dy+blurred.shape[0], abs(dx)+dx:abs(dx)+dx+blurred.shape[1]]
-            shade += relief*(blurred-lit)
+        if relief: shade += relief*_shade(mask, float(min(hi-lo)), self.light)
         if fur: shade += fur*_tile(_noise(1.2, 3.), y0, x0, *shade.shape)
+        alpha = np.asarray(mask, np.float32)[..., None]/255*opacity
+        paint = colour(x0, y0, x1, y1) if callable(colour) else np.asarray(colour, np.float32)
+        region = self.pixels[y0:y1, x0:x1]
         region += alpha*(paint*shade[..., None]-region)
+
+    def mask(self, outline, size, soft):
+        "A polygon as a picture of `size`, white inside, its edge smoothed and softened"
+        mask = Image.new('L', (2*size[0], 2*size[1]))
+        ImageDraw.Draw(mask).polygon([tuple(p) for p in (outline*2).tolist()], fill=255)
+        mask = mask.reduce(2)
+        return mask.filter(ImageFilter.GaussianBlur(soft)) if soft else mask
 
 # %% ../../nbs/05_photos.sample.ipynb #ce646978
 FUR = np.array([
@@ -137,6 +143,11 @@ class _Animal:
         self.coat = _Coat(rng, unit, tabby)
         self.fluff = rng.uniform(.008, .03) if rng.random() < .7 else rng.uniform(.03, .07)
 
+    @property
+    def chest(self):
+        "The colour of chest and paws; None takes the coat"
+        return (238, 232, 224) if self.coat.white_chest else None
+
     def put(self, outline, colour=None, relief=.55, fur=.07, soft=0., fluff=None, opacity=1., tilt=None):
         "Draw a part; `colour` None takes the coat"
         fluff = self.fluff if fluff is None else fluff
@@ -162,26 +173,39 @@ def _eye(animal, x, y, rx, ry, iris, pupil, slit):
     animal.put(_ellipse(x-.3*rx, y-.35*ry, rx*.24, rx*.24, n=12), (250, 250, 250), 0, 0, 0, 0, .9)
 
 # %% ../../nbs/05_photos.sample.ipynb #84b5790c
-def _cat_head(animal, gaze):
-    "A cat's head from the front; `gaze` moves the face sideways"
-    rng, coat = animal.rng, animal.coat
-    wide, ear, spread = rng.uniform(.92, 1.08), rng.uniform(.62, .95), rng.uniform(.5, .68)
+def _cat_ears(animal, ear, spread):
+    "Two pointed ears, each with its inside"
     for side in (-1, 1):
-        base, tip = side*spread, (side*(spread+rng.uniform(.08, .28)), -.55-ear)
-        animal.put(_smooth([(base-.42, -.5), (base-.2, -.85), tip, (base+.24, -.75), (base+.42, -.3)], 6), coat.ear)
+        base, tip = side*spread, (side*(spread+animal.rng.uniform(.08, .28)), -.55-ear)
+        animal.put(_smooth([(base-.42, -.5), (base-.2, -.85), tip, (base+.24, -.75), (base+.42, -.3)], 6), animal.coat.ear)
         animal.put(_smooth([(base-.2, -.6), (tip[0]*.98, tip[1]+.22), (base+.2, -.5)], 6), (206, 140, 130), .3, .05, 0, .02, .8)
+
+def _cat_skull(animal, wide):
+    "A round head, with three stripes on the forehead of a striped one"
     outline = [
         (0, -.82), (.6*wide, -.68), (.98*wide, -.1), (.86*wide, .38), (.4, .74), (0, .8), (-.4, .74), (-.86*wide, .38),
         (-.98*wide, -.1), (-.6*wide, -.68)]
     animal.put(_smooth(outline))
-    if coat.kind == 'stripes':
-        for x in (-.22, 0, .22): animal.line([(x*.8, -.36), (x*1.2, -.72)], [.05, .02], coat.marks, .7)
-    muzzle = coat.pale if rng.random() < .75 else coat.base*1.05
-    for side in (-1, 1): animal.put(_ellipse(gaze+side*.2, .4, .27, .22), muzzle, .45, .04, 1)
-    animal.put(_ellipse(gaze, .6, .2, .15), muzzle, .3, .04, 1)
+    if animal.coat.kind == 'stripes':
+        for x in (-.22, 0, .22): animal.line([(x*.8, -.36), (x*1.2, -.72)], [.05, .02], animal.coat.marks, .7)
+
+def _cat_eyes(animal, gaze):
+    "Two round eyes with slit pupils, of one colour"
+    rng = animal.rng
     iris = [(150, 178, 70), (206, 172, 60), (110, 160, 190), (190, 120, 40), (120, 150, 110)][rng.integers(5)]
     size, pupil = rng.uniform(.19, .25), rng.uniform(.06, .17)
     for side in (-1, 1): _eye(animal, gaze*.8+side*.4, -.06, size, size*rng.uniform(.72, .95), iris, pupil, True)
+
+# %% ../../nbs/05_photos.sample.ipynb #b3974bbf
+def _cat_muzzle(animal, gaze):
+    "Two small cheeks and a chin"
+    muzzle = animal.coat.pale if animal.rng.random() < .75 else animal.coat.base*1.05
+    for side in (-1, 1): animal.put(_ellipse(gaze+side*.2, .4, .27, .22), muzzle, .45, .04, 1)
+    animal.put(_ellipse(gaze, .6, .2, .15), muzzle, .3, .04, 1)
+
+def _cat_nose(animal, gaze):
+    "Nose, mouth and three whiskers to each side"
+    rng = animal.rng
     nose = (202, 120, 116) if rng.random() < .6 else (70, 52, 50)
     animal.put(_smooth([(gaze-.13, .2), (gaze+.13, .2), (gaze, .35)], 6), nose, .4, 0, 0, 0)
     for side in (-1, 1):
@@ -190,44 +214,58 @@ def _cat_head(animal, gaze):
             points = [(gaze+side*.3, .38+k*.4), (gaze+side*.8, .32+k), (gaze+side*rng.uniform(1.15, 1.45), .4+2.2*k)]
             animal.line(points, [.014, .006], (245, 245, 240), .75)
 
+def _cat_head(animal, gaze):
+    "A cat's head from the front; `gaze` moves the face sideways"
+    rng = animal.rng
+    wide, ear, spread = rng.uniform(.92, 1.08), rng.uniform(.62, .95), rng.uniform(.5, .68)
+    _cat_ears(animal, ear, spread)
+    _cat_skull(animal, wide)
+    _cat_muzzle(animal, gaze)
+    _cat_eyes(animal, gaze)
+    _cat_nose(animal, gaze)
+
 # %% ../../nbs/05_photos.sample.ipynb #c6027c1a
-def _dog_head(animal, gaze):
-    "A dog's head from the front; `gaze` moves the face sideways"
-    rng, coat = animal.rng, animal.coat
-    wide, long = rng.uniform(.74, .92), rng.uniform(.95, 1.15)
-    ears = rng.choice(['floppy', 'pricked', 'folded'], p=[.55, .22, .23])
-    size = rng.uniform(.8, 1.2)
-    def draw_ears():
-        for side in (-1, 1):
-            x = side*wide
-            if ears == 'floppy':
-                shape = [(x*.62, -.82), (x*1.05, -.72), (x*1.38, -.1*size), (x*1.3, .55*size), (x*1.0, .62*size), (x*.86, .05)]
-            elif ears == 'pricked': shape = [(x*.3, -.7), (x*.55, -1.2), (x*.85, -1.5*size-.1), (x*1.08, -1.0), (x*1.02, -.35)]
-            else: shape = [(x*.35, -.8), (x*.7, -1.15), (x*1.25, -.95), (x*1.5, -.4*size), (x*1.15, -.55), (x*.9, -.35)]
-            animal.put(_smooth(shape, 8), coat.ear)
-            if ears == 'pricked':
-                outline = [(x*.5, -.75), (x*.82, -1.3*size), (x*.95, -.6)]
-                animal.put(_smooth(outline, 6), (150, 104, 96), .3, .05, 0, .02, .7)
-    if ears == 'pricked': draw_ears()
+def _dog_ear(animal, kind, x, size):
+    "An ear that hangs, stands or folds, on the side of `x`"
+    if kind == 'floppy':
+        shape = [(x*.62, -.82), (x*1.05, -.72), (x*1.38, -.1*size), (x*1.3, .55*size), (x*1.0, .62*size), (x*.86, .05)]
+    elif kind == 'pricked': shape = [(x*.3, -.7), (x*.55, -1.2), (x*.85, -1.5*size-.1), (x*1.08, -1.0), (x*1.02, -.35)]
+    else: shape = [(x*.35, -.8), (x*.7, -1.15), (x*1.25, -.95), (x*1.5, -.4*size), (x*1.15, -.55), (x*.9, -.35)]
+    animal.put(_smooth(shape, 8), animal.coat.ear)
+    inside = [(x*.5, -.75), (x*.82, -1.3*size), (x*.95, -.6)]
+    if kind == 'pricked': animal.put(_smooth(inside, 6), (150, 104, 96), .3, .05, 0, .02, .7)
+
+def _dog_skull(animal, wide, long):
+    "A head that is longer than wide, one in three with a blaze"
     outline = [
         (0, -.92), (.62*wide, -.82), (wide, -.3), (.9*wide, .25), (.62*wide, .62), (.4, .95*long), (0, 1.02*long),
         (-.4, .95*long), (-.62*wide, .62), (-.9*wide, .25), (-wide, -.3), (-.62*wide, -.82)]
     animal.put(_smooth(outline))
-    if rng.random() < .35:
-        outline = [(-.12, -.9), (.12, -.9), (.16, -.2), (.3, .3), (-.3, .3), (-.16, -.2)]
-        animal.put(_smooth(outline), (236, 230, 222), .2, .06, 1.5)
-    if ears != 'pricked': draw_ears()
+    blaze = [(-.12, -.9), (.12, -.9), (.16, -.2), (.3, .3), (-.3, .3), (-.16, -.2)]
+    if animal.rng.random() < .35: animal.put(_smooth(blaze), (236, 230, 222), .2, .06, 1.5)
+
+def _dog_muzzle(animal, gaze, long):
+    "The muzzle, with the tongue out under it in nearly every second; how far down it begins"
+    rng, coat = animal.rng, animal.coat
     muzzle = coat.pale if rng.random() < .55 else coat.base*rng.choice([.55, 1.05])
     drop, girth = rng.uniform(.42, .58)*long, rng.uniform(.38, .52)
-    if rng.random() < .45:
-        outline = [(gaze-.17, drop+.2), (gaze+.17, drop+.2), (gaze+.15, drop+.62), (gaze, drop+.74), (gaze-.15, drop+.62)]
-        animal.put(_smooth(outline, 6), (214, 104, 112), .5, 0, 0, 0)
+    tongue = [(gaze-.17, drop+.2), (gaze+.17, drop+.2), (gaze+.15, drop+.62), (gaze, drop+.74), (gaze-.15, drop+.62)]
+    if rng.random() < .45: animal.put(_smooth(tongue, 6), (214, 104, 112), .5, 0, 0, 0)
     animal.put(_ellipse(gaze, drop, girth, .44), muzzle, .75, .05, 1)
+    return drop
+
+# %% ../../nbs/05_photos.sample.ipynb #efcf3eca
+def _dog_eyes(animal, gaze):
+    "Two small eyes with round pupils, in a patch now and then"
+    rng, coat = animal.rng, animal.coat
     iris = (86, 54, 30) if rng.random() < .85 else (120, 160, 196)
     eye = rng.uniform(.115, .16)
     for side in (-1, 1):
         if coat.kind == 'patches' and rng.random() < .4: animal.put(_ellipse(gaze*.7+side*.42, -.2, .3, .32), coat.marks, .2, .06, 2)
         _eye(animal, gaze*.8+side*.4, -.16, eye, eye, iris, eye*.62, False)
+
+def _dog_nose(animal, gaze, drop):
+    "Nose and mouth"
     outline = [(gaze-.22, drop-.3), (gaze, drop-.34), (gaze+.22, drop-.3), (gaze+.15, drop-.1), (gaze, drop-.03), (gaze-.15, drop-.1)]
     animal.put(_smooth(outline, 6), (30, 26, 28), .6, 0, 0, 0)
     animal.put(_ellipse(gaze-.06, drop-.25, .06, .03, n=12), (190, 190, 195), 0, 0, 1, 0, .6)
@@ -236,84 +274,117 @@ def _dog_head(animal, gaze):
         points = [(gaze, drop+.16), (gaze+side*.18, drop+.25), (gaze+side*.34, drop+.18)]
         animal.line(points, [.026, .014], (40, 28, 28), .8)
 
+def _dog_head(animal, gaze):
+    "A dog's head from the front; `gaze` moves the face sideways"
+    rng = animal.rng
+    wide, long = rng.uniform(.74, .92), rng.uniform(.95, 1.15)
+    ears = rng.choice(['floppy', 'pricked', 'folded'], p=[.55, .22, .23])
+    size = rng.uniform(.8, 1.2)
+    def draw_ears():
+        for side in (-1, 1): _dog_ear(animal, ears, side*wide, size)
+    if ears == 'pricked': draw_ears()    # behind the head
+    _dog_skull(animal, wide, long)
+    if ears != 'pricked': draw_ears()    # over it
+    drop = _dog_muzzle(animal, gaze, long)
+    _dog_eyes(animal, gaze)
+    _dog_nose(animal, gaze, drop)
+
 # %% ../../nbs/05_photos.sample.ipynb #27089b5c
+def _cat_profile(animal):
+    "A cat's head seen from the side"
+    rng, coat = animal.rng, animal.coat
+    muzzle, ear = rng.uniform(.9, 1.02), rng.uniform(.7, .95)
+    animal.put(_smooth([(.0, -.7), (.2, -1.-ear*.6), (.55, -.55)], 6), coat.ear*.85)
+    outline = [
+        (-.1, -.78), (.45, -.8), (.85, -.3), (.8, .35), (.3, .72), (-.35, .68), (-muzzle, .5), (-muzzle-.06, .2),
+        (-.72, -.1), (-.55, -.55)]
+    animal.put(_smooth(outline))
+    animal.put(_smooth([(.1, -.62), (.42, -1.-ear*.55), (.78, -.4)], 6), coat.ear)
+    animal.put(_ellipse(-.72, .42, .28, .2), coat.pale, .4, .04, 1)
+    _eye(animal, -.4, -.08, .15, .17, (168, 176, 70), .1, True)
+    animal.put(_ellipse(-muzzle-.02, .22, .09, .07, n=16), (190, 110, 108), .3, 0, 0, 0)
+    for k in (-.12, 0, .12): animal.line([(-.75, .4+k*.3), (-1.5, .45+2*k)], [.014, .006], (245, 245, 240), .75)
+
+def _dog_profile(animal):
+    "A dog's head seen from the side, its ears standing or hanging"
+    rng, coat = animal.rng, animal.coat
+    snout, floppy = rng.uniform(1.35, 1.8), rng.random() < .65
+    if not floppy: animal.put(_smooth([(.1, -.6), (.3, -1.55), (.7, -.5)], 6), coat.ear*.85)
+    outline = [
+        (-.1, -.78), (.45, -.8), (.85, -.3), (.8, .45), (.3, .75), (-.4, .7), (-snout*.8, .66), (-snout, .5),
+        (-snout-.02, .2), (-snout*.75, .06), (-.62, -.1), (-.5, -.5)]
+    animal.put(_smooth(outline))
+    tongue = [(-snout*.5, .62), (-snout*.72, .64), (-snout*.7, 1.05), (-snout*.52, 1.05)]
+    if rng.random() < .3: animal.put(_smooth(tongue, 6), (214, 104, 112), .5, 0, 0, 0)
+    muzzle = [(-snout*.98, .45), (-snout*.6, .1), (-.6, .3), (-.6, .66), (-snout*.8, .64)]
+    animal.put(_smooth(muzzle, 6), coat.pale if rng.random() < .5 else coat.base*.7, .4, .05, 1)
+    _eye(animal, -.36, -.2, .12, .12, (86, 54, 30), .08, False)
+    animal.put(_ellipse(-snout+.02, .22, .15, .13, n=20), (28, 25, 27), .6, 0, 0, 0)
+    animal.line([(-snout*.95, .5), (-snout*.6, .56), (-.75, .5)], [.02, .015], (50, 34, 32), .8)
+    if floppy: animal.put(_smooth([(.15, -.62), (.55, -.6), (.85, .1), (.75, .75), (.4, .8), (.2, .2)], 8), coat.ear*.92)
+    else: animal.put(_smooth([(.2, -.55), (.55, -1.5), (.85, -.4)], 6), coat.ear)
+
 def _profile_head(animal, cat):
     "A head seen from the side, looking left"
-    rng, coat = animal.rng, animal.coat
-    if cat:
-        muzzle, ear = rng.uniform(.9, 1.02), rng.uniform(.7, .95)
-        animal.put(_smooth([(.0, -.7), (.2, -1.-ear*.6), (.55, -.55)], 6), coat.ear*.85)
-        outline = [
-            (-.1, -.78), (.45, -.8), (.85, -.3), (.8, .35), (.3, .72), (-.35, .68), (-muzzle, .5), (-muzzle-.06, .2),
-            (-.72, -.1), (-.55, -.55)]
-        animal.put(_smooth(outline))
-        animal.put(_smooth([(.1, -.62), (.42, -1.-ear*.55), (.78, -.4)], 6), coat.ear)
-        animal.put(_ellipse(-.72, .42, .28, .2), coat.pale, .4, .04, 1)
-        _eye(animal, -.4, -.08, .15, .17, (168, 176, 70), .1, True)
-        animal.put(_ellipse(-muzzle-.02, .22, .09, .07, n=16), (190, 110, 108), .3, 0, 0, 0)
-        for k in (-.12, 0, .12): animal.line([(-.75, .4+k*.3), (-1.5, .45+2*k)], [.014, .006], (245, 245, 240), .75)
-    else:
-        snout, floppy = rng.uniform(1.35, 1.8), rng.random() < .65
-        if not floppy: animal.put(_smooth([(.1, -.6), (.3, -1.55), (.7, -.5)], 6), coat.ear*.85)
-        outline = [
-            (-.1, -.78), (.45, -.8), (.85, -.3), (.8, .45), (.3, .75), (-.4, .7), (-snout*.8, .66), (-snout, .5),
-            (-snout-.02, .2), (-snout*.75, .06), (-.62, -.1), (-.5, -.5)]
-        animal.put(_smooth(outline))
-        if rng.random() < .3:
-            outline = [(-snout*.5, .62), (-snout*.72, .64), (-snout*.7, 1.05), (-snout*.52, 1.05)]
-            animal.put(_smooth(outline, 6), (214, 104, 112), .5, 0, 0, 0)
-        outline = [(-snout*.98, .45), (-snout*.6, .1), (-.6, .3), (-.6, .66), (-snout*.8, .64)]
-        animal.put(_smooth(outline, 6), coat.pale if rng.random() < .5 else coat.base*.7, .4, .05, 1)
-        _eye(animal, -.36, -.2, .12, .12, (86, 54, 30), .08, False)
-        animal.put(_ellipse(-snout+.02, .22, .15, .13, n=20), (28, 25, 27), .6, 0, 0, 0)
-        animal.line([(-snout*.95, .5), (-snout*.6, .56), (-.75, .5)], [.02, .015], (50, 34, 32), .8)
-        if floppy: animal.put(_smooth([(.15, -.62), (.55, -.6), (.85, .1), (.75, .75), (.4, .8), (.2, .2)], 8), coat.ear*.92)
-        else: animal.put(_smooth([(.2, -.55), (.55, -1.5), (.85, -.4)], 6), coat.ear)
+    (_cat_profile if cat else _dog_profile)(animal)
 
 # %% ../../nbs/05_photos.sample.ipynb #32c35701
+def _sitting(animal, cat, bulk, up):
+    "A body that sits and looks at us, its tail to one side"
+    chest, side = animal.chest, animal.rng.choice([-1, 1])
+    if cat: animal.put(_limb([(side*1., 3.1), (side*1.7, 3.2), (side*2.0, 2.5), (side*1.8, 1.9+up*.3)], [.2, .17, .1]))
+    else: animal.put(_limb([(side*.9, 3.0), (side*1.6, 2.9), (side*(1.9), 2.2+up*.5)], [.22, .26, .1]))
+    for s in (-1, 1): animal.put(_ellipse(s*.85*bulk, 2.75, .55, .72, s*.2))
+    outline = [
+        (0, .3), (.62*bulk, .7), (.8*bulk, 1.6), (1.1*bulk, 2.6), (.8*bulk, 3.3), (0, 3.4), (-.8*bulk, 3.3),
+        (-1.1*bulk, 2.6), (-.8*bulk, 1.6), (-.62*bulk, .7)]
+    animal.put(_smooth(outline))
+    if chest: animal.put(_smooth([(0, .8), (.4, 1.3), (.35, 2.2), (0, 2.5), (-.35, 2.2), (-.4, 1.3)]), chest, .3, .07, 2)
+    for s in (-1, 1):
+        animal.put(_limb([(s*.36, 1.7), (s*.4, 2.6), (s*.38, 3.35)], [.3, .24, .21]))
+        animal.put(_ellipse(s*.42, 3.42, .3, .18), chest)
+
+def _lying(animal, cat, bulk, up):
+    "A body that lies, its head to the left"
+    reach = 2.6*bulk
+    if cat: animal.put(_limb([(reach, 1.5), (reach+.6, 1.7), (reach+.2, 2.0), (1.4, 2.05)], [.22, .18, .12]))
+    else: animal.put(_limb([(reach, 1.3), (reach+.7, 1.2), (reach+1.0, .8+up*.3)], [.2, .24, .08]))
+    animal.put(_smooth([(-.5, .6), (.8, .1), (2.0, .15), (reach+.4, .9), (reach+.3, 1.75), (1.5, 1.95), (0, 1.95), (-.75, 1.5)]))
+    animal.put(_ellipse(reach-.4, 1.4, .75, .6))
+    for x in (-.5, .35):
+        paw = animal.chest if animal.rng.random() < .5 else None
+        animal.put(_limb([(x+.7, 1.55), (x, 1.8), (x-.6, 1.85)], [.3, .24, .22]), paw)
+
+# %% ../../nbs/05_photos.sample.ipynb #5a2af167
+def _standing(animal, cat, bulk, up):
+    "A body that stands, seen from the side"
+    rng, coat = animal.rng, animal.coat
+    legs, depth = (rng.uniform(1.1, 1.5), .72*bulk) if cat else (rng.uniform(1.3, 2.2), .85*bulk)
+    thick = .24 if cat else .27
+    base = 1.3+depth+legs
+    for x in (1.15, 3.35): animal.put(_limb([(x+.2, 1.4), (x+.3, base-.6), (x+.15, base-.1)], [.4, thick*.9, thick*.8]), coat.base*.72)
+    if cat: animal.put(_limb([(3.6, 1.0), (4.3, .9), (4.8, .2+up), (4.6, -.6+up), (4.9, -.9+up)], [.2, .17, .14, .1]))
+    else: animal.put(_limb([(3.6, .9), (4.2, .6+.2*up), (4.55, -.1+up*.5), (4.3, -.5+up*.5)], [.22, .28, .26, .08]))
+    outline = [
+        (.1, .1), (.9, .45), (2.2, .5), (3.4, .45), (3.9, .9), (3.75, 1.6), (2.6, 1.2+depth*.9), (1.2, 1.4+depth),
+        (.5, 1.3), (-.1, .8)]
+    animal.put(_smooth(outline))
+    for x in (.95, 3.3):
+        animal.put(_limb([(x, 1.35), (x+(.15 if x > 2 else 0), base-.7), (x-.05, base)], [.46, thick, thick*.85]))
+        animal.put(_ellipse(x-.15, base+.05, .3, .16), animal.chest)
+
+def _shoulders(animal, cat, bulk, up):
+    "What is seen below a face that fills the picture"
+    outline = [(0, .4), (.8*bulk, .9), (1.5*bulk, 2.0), (1.7*bulk, 3.6), (-1.7*bulk, 3.6), (-1.5*bulk, 2.0), (-.8*bulk, .9)]
+    animal.put(_smooth(outline))
+
+# %% ../../nbs/05_photos.sample.ipynb #72f0ace1
+_BODIES = dict(sit=_sitting, lie=_lying, stand=_standing, face=_shoulders)
+
 def _draw_body(animal, cat, pose):
     "Everything below the head"
-    rng, coat = animal.rng, animal.coat
-    bulk = rng.uniform(.85, 1.2)
-    chest = (238, 232, 224) if coat.white_chest else None
-    up = rng.uniform(-1.6, .4)
-    if pose == 'sit':
-        side = rng.choice([-1, 1])
-        if cat: animal.put(_limb([(side*1., 3.1), (side*1.7, 3.2), (side*2.0, 2.5), (side*1.8, 1.9+up*.3)], [.2, .17, .1]))
-        else: animal.put(_limb([(side*.9, 3.0), (side*1.6, 2.9), (side*(1.9), 2.2+up*.5)], [.22, .26, .1]))
-        for s in (-1, 1): animal.put(_ellipse(s*.85*bulk, 2.75, .55, .72, s*.2))
-        outline = [
-            (0, .3), (.62*bulk, .7), (.8*bulk, 1.6), (1.1*bulk, 2.6), (.8*bulk, 3.3), (0, 3.4), (-.8*bulk, 3.3),
-            (-1.1*bulk, 2.6), (-.8*bulk, 1.6), (-.62*bulk, .7)]
-        animal.put(_smooth(outline))
-        if chest: animal.put(_smooth([(0, .8), (.4, 1.3), (.35, 2.2), (0, 2.5), (-.35, 2.2), (-.4, 1.3)]), chest, .3, .07, 2)
-        for s in (-1, 1):
-            animal.put(_limb([(s*.36, 1.7), (s*.4, 2.6), (s*.38, 3.35)], [.3, .24, .21]))
-            animal.put(_ellipse(s*.42, 3.42, .3, .18), chest)
-    elif pose == 'lie':
-        reach = 2.6*bulk
-        if cat: animal.put(_limb([(reach, 1.5), (reach+.6, 1.7), (reach+.2, 2.0), (1.4, 2.05)], [.22, .18, .12]))
-        else: animal.put(_limb([(reach, 1.3), (reach+.7, 1.2), (reach+1.0, .8+up*.3)], [.2, .24, .08]))
-        animal.put(_smooth([(-.5, .6), (.8, .1), (2.0, .15), (reach+.4, .9), (reach+.3, 1.75), (1.5, 1.95), (0, 1.95), (-.75, 1.5)]))
-        animal.put(_ellipse(reach-.4, 1.4, .75, .6))
-        for x in (-.5, .35): animal.put(_limb([(x+.7, 1.55), (x, 1.8), (x-.6, 1.85)], [.3, .24, .22]), chest if rng.random() < .5 else None)
-    elif pose == 'stand':
-        legs, depth = (rng.uniform(1.1, 1.5), .72*bulk) if cat else (rng.uniform(1.3, 2.2), .85*bulk)
-        thick = .24 if cat else .27
-        base = 1.3+depth+legs
-        for x in (1.15, 3.35): animal.put(_limb([(x+.2, 1.4), (x+.3, base-.6), (x+.15, base-.1)], [.4, thick*.9, thick*.8]), coat.base*.72)
-        if cat: animal.put(_limb([(3.6, 1.0), (4.3, .9), (4.8, .2+up), (4.6, -.6+up), (4.9, -.9+up)], [.2, .17, .14, .1]))
-        else: animal.put(_limb([(3.6, .9), (4.2, .6+.2*up), (4.55, -.1+up*.5), (4.3, -.5+up*.5)], [.22, .28, .26, .08]))
-        outline = [
-            (.1, .1), (.9, .45), (2.2, .5), (3.4, .45), (3.9, .9), (3.75, 1.6), (2.6, 1.2+depth*.9), (1.2, 1.4+depth),
-            (.5, 1.3), (-.1, .8)]
-        animal.put(_smooth(outline))
-        for x in (.95, 3.3):
-            animal.put(_limb([(x, 1.35), (x+(.15 if x > 2 else 0), base-.7), (x-.05, base)], [.46, thick, thick*.85]))
-            animal.put(_ellipse(x-.15, base+.05, .3, .16), chest)
-    else:
-        outline = [(0, .4), (.8*bulk, .9), (1.5*bulk, 2.0), (1.7*bulk, 3.6), (-1.7*bulk, 3.6), (-1.5*bulk, 2.0), (-.8*bulk, .9)]
-        animal.put(_smooth(outline))
+    bulk, up = animal.rng.uniform(.85, 1.2), animal.rng.uniform(-1.6, .4)
+    _BODIES[pose](animal, cat, bulk, up)
 
 # %% ../../nbs/05_photos.sample.ipynb #71c71ca6
 def _background(rng, height, width):
@@ -389,6 +460,49 @@ POSES = {  # Left, right, top and bottom of the animal, in units of its head's r
 # %% ../../nbs/05_photos.sample.ipynb #05beade1
 COLLARS = [(190, 40, 44), (36, 84, 160), (40, 120, 80), (220, 170, 50), (130, 60, 130), (30, 30, 34)]
 
+def _set_scene(rng):
+    "A canvas with a place on it, and what that shows"
+    height = int(rng.uniform(150, 330))
+    width = int(np.clip(height*rng.uniform(.65, 1.6), 140, 420))
+    pixels, kind, horizon = _background(rng, height, width)
+    canvas = _Canvas(pixels, (rng.uniform(-1, 1), -.8))
+    _furnish(canvas, rng, kind, horizon)
+    if rng.random() < .6: canvas.defocus(rng.uniform(.5, 4))
+    return canvas, kind
+
+def _place_animal(canvas, rng, pose, cat):
+    "An animal as large as its pose leaves room for, near the middle, with its shadow on the ground"
+    height, width = canvas.pixels.shape[:2]
+    left, right, top, bottom = POSES[pose]
+    unit = rng.uniform(.6, 1.25)*min(width/(right-left), height/(bottom-top))
+    mirror = rng.random() < .5
+    cx = width/2+rng.normal(0, .06)*width-(-1 if mirror else 1)*unit*(left+right)/2
+    cy = height/2+rng.normal(0, .05)*height-unit*(top+bottom)/2
+    animal = _Animal(canvas, rng, unit, (cx, cy), rng.normal(0, .06), mirror, cat)
+    shadow = {'sit': (0, 3.45, 1.7), 'lie': (1.2, 1.95, 2.6), 'stand': (2.2, bottom-.2, 2.6)}.get(pose)
+    if shadow: animal.put(_ellipse(*shadow, .32), (18, 16, 14), 0, 0, unit*.14, 0, .55)
+    return animal
+
+# %% ../../nbs/05_photos.sample.ipynb #f3549ee2
+def _put_collar(animal, tilt):
+    "A collar, tilted as the body is"
+    collar = COLLARS[animal.rng.integers(len(COLLARS))]
+    animal.put(_smooth([(-.62, .62), (0, .95), (.62, .62), (.66, .82), (0, 1.2), (-.66, .82)], 8), collar, .4, 0, 0, 0, tilt=tilt)
+
+def _put_in_front(canvas, rng, kind):
+    "Blades of grass before an animal on a meadow, and now and then a post at the side"
+    height, width = canvas.pixels.shape[:2]
+    if kind == 'grass':
+        for _ in range(int(width*rng.uniform(0, .5))):
+            x, tall = rng.uniform(0, width), rng.uniform(.04, .16)*height
+            blade = np.array([(x-1.3, height+2.), (x+1.3, height+2.), (x+rng.normal(0, 6), height-tall)])
+            canvas.fill(blade, (rng.uniform(60, 120), rng.uniform(110, 170), 50))
+    if rng.random() >= .16: return
+    x = rng.choice([-.05, .85])*width
+    post = np.array([(x, -5), (x+width*rng.uniform(.1, .22), -5), (x+width*.2, height+5), (x, height+5)], float)
+    canvas.fill(post, rng.uniform(20, 220, 3), soft=rng.uniform(1, 6))
+
+# %% ../../nbs/05_photos.sample.ipynb #4241e55f
 def draw_picture(
     label:str,               # 'cat' or 'dog'
     seed:int|tuple           # Any seed of numpy's generator: an integer of 0 or more, or a tuple of them
@@ -396,38 +510,15 @@ def draw_picture(
     "One drawn cat or dog in its surroundings."
     if label not in ('cat', 'dog'): raise ValueError(f"label is {label!r}: only 'cat' or 'dog' can be drawn")
     rng, cat = np.random.default_rng(seed), label == 'cat'
-    height = int(rng.uniform(150, 330))
-    width = int(np.clip(height*rng.uniform(.65, 1.6), 140, 420))
-    pixels, kind, horizon = _background(rng, height, width)
-    direction = rng.uniform(-1, 1)
-    canvas = _Canvas(pixels, (direction, -.8))
-    _furnish(canvas, rng, kind, horizon)
-    if rng.random() < .6: canvas.defocus(rng.uniform(.5, 4))
+    canvas, kind = _set_scene(rng)
     pose = rng.choice(['face', 'sit', 'lie', 'stand'], p=[.28, .27, .23, .22])
-    left, right, top, bottom = POSES[pose]
-    unit = rng.uniform(.6, 1.25)*min(width/(right-left), height/(bottom-top))
-    mirror = rng.random() < .5
-    cx = width/2+rng.normal(0, .06)*width-(-1 if mirror else 1)*unit*(left+right)/2
-    cy = height/2+rng.normal(0, .05)*height-unit*(top+bottom)/2
-    animal = _Animal(canvas, rng, unit, (cx, cy), rng.normal(0, .06), mirror, cat)
-    foot = {'sit': (0, 3.45, 1.7), 'lie': (1.2, 1.95, 2.6), 'stand': (2.2, bottom-.2, 2.6)}.get(pose)
-    if foot: animal.put(_ellipse(foot[0], foot[1], foot[2], .32), (18, 16, 14), 0, 0, unit*.14, 0, .55)
+    animal = _place_animal(canvas, rng, pose, cat)
     _draw_body(animal, cat, pose)
     body_tilt, animal.tilt = animal.tilt, animal.tilt+rng.normal(0, .2)
-    if rng.random() < .3:
-        collar = COLLARS[rng.integers(len(COLLARS))]
-        animal.put(_smooth([(-.62, .62), (0, .95), (.62, .62), (.66, .82), (0, 1.2), (-.66, .82)], 8), collar, .4, 0, 0, 0, tilt=body_tilt)
+    if rng.random() < .3: _put_collar(animal, body_tilt)
     if pose == 'stand' and rng.random() < .65 or rng.random() < .08: _profile_head(animal, cat)
     else: (_cat_head if cat else _dog_head)(animal, rng.normal(0, .12))
-    if kind == 'grass':
-        for _ in range(int(width*rng.uniform(0, .5))):
-            x, tall = rng.uniform(0, width), rng.uniform(.04, .16)*height
-            blade = np.array([(x-1.3, height+2.), (x+1.3, height+2.), (x+rng.normal(0, 6), height-tall)])
-            canvas.fill(blade, (rng.uniform(60, 120), rng.uniform(110, 170), 50))
-    if rng.random() < .16:
-        x = rng.choice([-.05, .85])*width
-        post = np.array([(x, -5), (x+width*rng.uniform(.1, .22), -5), (x+width*.2, height+5), (x, height+5)], float)
-        canvas.fill(post, rng.uniform(20, 220, 3), soft=rng.uniform(1, 6))
+    _put_in_front(canvas, rng, kind)
     return _photograph(canvas.pixels, rng)
 
 # %% ../../nbs/05_photos.sample.ipynb #4732296f

@@ -11,12 +11,14 @@ __all__ = ['SUFFIXES', 'SYSTEM_FILES', 'SPLIT_NAMES', 'PUBLISHED', 'SAMPLE_SIZE'
 # %% ../../nbs/14_photos.sources.ipynb #bcdf5c8c
 import difflib, hashlib, os, re, shutil, unicodedata, urllib.parse
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from ..errors import DataError, explain_os_error, shortened
 from ..files import cache_folder, hash_file, making, public_address, read_table, safe_name, user_path, write_atomically
@@ -28,8 +30,10 @@ from .download import ARCHIVES, download, fetch_prefix, is_archive, unpack
 
 # %% ../../nbs/14_photos.sources.ipynb #69ec56cf
 SUFFIXES = {suffix for suffixes in PHOTO_FORMATS.values() for suffix in suffixes.split()}
-SYSTEM_FILES = {'thumbs.db', 'desktop.ini', '__macosx', '$recycle.bin', 'system volume information', '@eadir', '#recycle', 'lost+found'}
+SYSTEM_FILES = {'thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r', 'picasa.ini', '__macosx', '__pycache__', '$recycle.bin', 'recycler',
+                'system volume information', '@eadir', '@tmp', '#recycle', '#snapshot', 'network trash folder', 'lost+found'}
 _RESULTS = {'run.json', 'report.html', 'card.html', 'pyvenv.cfg'}   # A folder that holds one of these was written by a program
+_PROGRAMS = {'wandb', 'mlruns', 'lightning_logs', 'tb_logs', 'node_modules', 'site-packages'}   # or is called so
 
 def _hidden(name): return name.startswith('.') or name.lower() in SYSTEM_FILES
 
@@ -68,7 +72,7 @@ class _Folder:
     @property
     def is_results(self):
         "Whether a program wrote it: a run, a card, a report, or a folder of such"
-        if any(path.name in _RESULTS for path in self.files): return True
+        if self.name.lower() in _PROGRAMS or any(path.name in _RESULTS for path in self.files): return True
         return bool(self.folders) and not self.files and all(folder.is_results for folder in self.folders)
 
 # %% ../../nbs/14_photos.sources.ipynb #b1e967c3
@@ -78,12 +82,20 @@ def _look(path, depth=0):
     "Look through a folder; links in class folders are not followed, so that nothing goes round in circles"
     found = _Folder(Path(path))
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        kind = _kind_of_entry(entry)
         if _hidden(entry.name): found.hidden += 1
         elif not _is_text(entry.name): found.odd.append(os.fsencode(entry.name).decode('latin-1'))
-        elif entry.is_dir() and depth < _DEEPEST and not _goes_round(entry, depth): _add_folder(found, _look(entry.path, depth+1))
-        elif entry.is_file(): found.files.append(Path(entry.path))
-        elif not entry.is_dir() or depth <= 1 or depth >= _DEEPEST: found.odd.append(entry.name)
+        elif kind == 'folder' and depth < _DEEPEST and not _goes_round(entry, depth): _add_folder(found, _look(entry.path, depth+1))
+        elif kind == 'file': found.files.append(Path(entry.path))
+        elif kind != 'folder' or depth <= 1 or depth >= _DEEPEST: found.odd.append(entry.name)
     return found
+
+def _kind_of_entry(entry):
+    "'folder', 'file', or '' for anything else, such as a link that leads to itself"
+    try:
+        if entry.is_dir(): return 'folder'
+        return 'file' if entry.is_file() else ''
+    except OSError: return ''
 
 def _goes_round(entry, depth):
     "Whether a link in a class folder, or one to a folder that it lies in, is not to be followed"
@@ -120,7 +132,7 @@ def split_name(
 
 def _plain_side(name):
     "The side that a name speaks of, '' where it speaks of something else too, as `test_positive` does"
-    parts = set(re.findall('[^\W\d_]+', name.lower()))
+    parts = set(re.findall(r'[^\W\d_]+', name.lower()))
     return split_name(name) if parts <= {*SPLIT_NAMES, *_INSIDE, 'set', 'seg'} else ''
 
 # %% ../../nbs/14_photos.sources.ipynb #8e548033
@@ -272,6 +284,16 @@ def _read_classes(folders, reading):
     if len(folders)-len(unlabelled) < 2 or any(re.fullmatch(r'label+ed', name) for name in names): unlabelled = []
     reading.leave(unlabelled, 'without labels')
     for folder in [folder for folder in folders if folder not in unlabelled]: reading.take(folder, folder.name)
+    _say_shared(folders, reading)
+
+def _say_shared(folders, reading):
+    "Ask about names of folders that several classes hold, since these may be the classes"
+    shared = Counter()
+    for folder in folders: shared.update(clean_label(inner.name) for inner in _useful(folder))
+    names = [name for name, times in shared.items() if times > 1 and name.lower() not in _INSIDE]
+    if not names: return
+    holders = [f'{folder.name}/' for folder in folders if any(clean_label(inner.name) in names for inner in _useful(folder))]
+    reading.said.append(f'{listing(holders, 4)} are read as classes, and hold folders of one name ({listing(names, 4)}): are these the classes?')
 
 # %% ../../nbs/14_photos.sources.ipynb #c0598258
 def read_class_folders(
@@ -304,6 +326,9 @@ def _refuse_few(place, folders):
     "DataError where too few folders hold photos, with what they hold instead"
     rest = [inner for inner in place.folders if inner not in folders and not inner.is_results]
     if len(folders) > 1: return
+    flat = [folder for folder in folders if folder.name.lower() in _INSIDE and not _useful(folder)]
+    if flat: raise DataError(f"{flat[0].path} holds photos and no class folders: say where their names hold the label, such as "
+        f"'{flat[0].path}/{{label}}_{{id}}.jpg', or give a list of path and label")
     if rest:
         kinds = f'; what is there is {listing(_formats(rest[0]), 3)}' if rest[0].below else ''
         formats = ', '.join(PHOTO_FORMATS)
@@ -359,13 +384,14 @@ def _read_kaggle(folder):
     return named
 
 # %% ../../nbs/14_photos.sources.ipynb #03e5fd8d
-_MISSING = {'', '-1', 'nan', 'NaN', '<NA>', 'NaT'}
+_MISSING = {'', '-1', '-1.0', 'nan', 'NaN', '<NA>', 'NaT'}
 
 def _as_text(value):
     "A value of a table as a label. ValueError for several"
     if isinstance(value, (list, tuple, set)) or hasattr(value, 'tolist') and getattr(value, 'ndim', 0):
         if len(value) != 1: raise ValueError(f'has {len(value)} labels: catdog tells classes apart that exclude each other')
         [value] = value
+    if isinstance(value, dict): raise ValueError(f'has a label of several parts: {shortened(value)}')
     if isinstance(value, bytes): value = value.decode(errors='replace')
     if isinstance(value, float) and value.is_integer(): value = int(value)
     return '' if value is None or value is pd.NA else clean_label(value)
@@ -382,6 +408,11 @@ def _labels_of(table, column, file):
         photos = plural(missing.sum(), 'photo')
         raise DataError(f'{file}: the label of {photos} is missing ({value!r} for {first}, for one): label them, or take their rows out')
     return labels
+
+def _perhaps_missing(labels, words=('none', 'null', 'n/a', 'na', '#n/a', '?')):
+    "Sentences on words that are taken for the names of classes, and may stand for nothing"
+    words = [label for label in sorted(set(labels)) if label.lower() in words]
+    return [f'{word!r} is taken for the name of a class ({plural((labels == word).sum(), "photo")})' for word in words]
 
 # %% ../../nbs/14_photos.sources.ipynb #61b1addd
 _COLUMN_NAMES = {
@@ -422,10 +453,13 @@ def _splits_of(table, file):
     return given.map(names).fillna('')
 
 def _place(folder, text):
-    "Where a listed photo lies; a path of Windows, of a browser or of a home folder is read as one too"
-    text = urllib.parse.unquote(str(text).strip().removeprefix('file://')) if str(text).strip().startswith('file://') else text
-    path = folder/user_path(str(text).strip())
-    return path if path.exists() or '\\' not in str(text) else folder/str(text).strip().replace('\\', '/')
+    "Where a listed photo lies; a path of Windows, of a browser, of a home folder or with accents in another form is read as one too"
+    text = os.fsdecode(text).strip()
+    if text.startswith('file://'): text = urllib.parse.unquote(text.removeprefix('file://'))
+    plain = text.replace('\\', '/')
+    forms = [text, plain, *(unicodedata.normalize(form, plain) for form in ('NFC', 'NFD'))]
+    places = [folder/user_path(form) for form in forms]
+    return next((place for place in places if place.exists()), places[1])
 
 # %% ../../nbs/14_photos.sources.ipynb #3c3c7677
 def _find_further(paths, folder):
@@ -457,12 +491,13 @@ def read_list(
     said += taken
     _check_rows(table, file)
     label = _labels_of(table, 'given' if 'given' in table else 'label', file)
+    said += _perhaps_missing(label)
     paths, where = _find_further([_place(file.parent, text) for text in table.path], file.parent)
     said += where
     _check_places(paths, file)
     found = pd.DataFrame(dict(path=paths, label=label.tolist(), split=_splits_of(table, file).tolist()))
     if 'group' in table: found['belongs'] = table.group.astype(object).map(_as_text).replace(list(_MISSING), '').tolist()
-    again = found.assign(path=found.path.map(str)).duplicated()
+    again = found.assign(path=found.path.map(os.path.abspath)).duplicated()
     if again.any(): said.append(f"{plural(again.sum(), 'row')} left out, the same as {'another' if again.sum() == 1 else 'others'}")
     found = found[~again].reset_index(drop=True)
     found.attrs = dict(passed_over=0, said=said)
@@ -471,9 +506,18 @@ def read_list(
 def _check_rows(table, file):
     "DataError where there is no row, or the paths are no text"
     if not len(table): raise DataError(f'{file} lists no photo: a line for each follows the names of the columns')
-    odd = [value for value in table.path if not isinstance(value, (str, bytes, os.PathLike))]
-    what = f'column path holds {type(odd[0]).__name__}, not text' if odd else ''
-    if odd: raise DataError(f'{file}: {what}: write the photos into files, and name these')
+    empty = [value for value in table.path if isinstance(value, (str, bytes)) and not value.strip()]
+    if empty: raise DataError(f"{file}: {plural(len(empty), 'row')} without a path: name the photo, or take the row out")
+    odd = [value for value in table.path if not isinstance(value, (str, bytes, os.PathLike)) or _is_content(value)]
+    if not odd: return
+    of_the_hub = "the photos themselves; with 'huggingface:' before the name of its folder they are read"
+    held = 'no text' if not isinstance(odd[0], bytes) else 'the photos themselves'
+    if isinstance(odd[0], dict) and 'bytes' in odd[0]: raise DataError(f'{file}: column path holds {of_the_hub}')
+    raise DataError(f'{file}: column path holds {held}: write the photos into files, and name these')
+
+def _is_content(value):
+    "Whether a value is the content of a file, and not its name"
+    return isinstance(value, bytes) and (len(value) > 4096 or name_format(value) in PHOTO_FORMATS)
 
 def _check_places(paths, file):
     "DataError where a listed photo is not there, or is a pipe or a device, which may never end"
@@ -685,6 +729,23 @@ def _hide(text, plain, shown):
     text = text.replace(plain, shown.partition('#')[0])
     return text.replace('?'+query, '').replace(query, '') if query else text
 
+# %% ../../nbs/14_photos.sources.ipynb #ff4cc2de
+@contextmanager
+def _alone(what):
+    "Keep other commands from fetching the same meanwhile; what cannot be locked, as on a disk that is only read, is not"
+    name = hashlib.sha256(what.encode(errors='surrogatepass')).hexdigest()[:24]
+    folder = cache_folder()/'locks'
+    lock = FileLock(folder/f'{name}.fetch')
+    try:
+        folder.mkdir(exist_ok=True)
+        lock.acquire(timeout=1)
+    except Timeout:
+        say_aside(f'catdog: another command is fetching {what}: waiting for it')
+        lock.acquire()
+    except OSError: pass
+    try: yield
+    finally: lock.release()
+
 # %% ../../nbs/14_photos.sources.ipynb #5bf57eb8
 SAMPLE_SIZE, SAMPLE_SEED = 800, 42
 SOURCES = ['sample', *PUBLISHED, 'kaggle']
@@ -698,14 +759,21 @@ def find_source(
     "Where the photos of a source lie on this machine; fetches or draws them the first time."
     text = str(data)
     if text.startswith('file://'): text = urllib.parse.unquote(text.removeprefix('file://'))
-    if text == 'sample': return _find_sample()
-    if text in PUBLISHED: return fetch_published(text, PUBLISHED[text], progress)
-    if text == 'kaggle': return fetch_kaggle(progress=progress)
-    if text.startswith('huggingface:'): return fetch_huggingface(text.removeprefix('huggingface:'), progress)
-    if text.startswith(SCHEMES): return fetch_url(text, progress)
     path = user_path(text)
-    return _unpack_local(path) if path.is_file() and is_archive(path.name) else path
+    fetch = _how_to_fetch(text, path, progress)
+    if fetch is None: return path
+    with _alone(public_address(text)): return fetch()
 
+def _how_to_fetch(text, path, progress):
+    "What brings a source to this machine; None for what lies here as it is"
+    if text == 'sample': return _find_sample
+    if text in PUBLISHED: return partial(fetch_published, text, PUBLISHED[text], progress)
+    if text == 'kaggle': return partial(fetch_kaggle, progress=progress)
+    if text.startswith('huggingface:'): return partial(fetch_huggingface, text.removeprefix('huggingface:'), progress)
+    if text.startswith(SCHEMES): return partial(fetch_url, text, progress)
+    return partial(_unpack_local, path) if path.is_file() and is_archive(path.name) else None
+
+# %% ../../nbs/14_photos.sources.ipynb #38df5b78
 def _contents_of(folder):
     "A name for what the files of a folder hold"
     return hashlib.sha256(''.join(f'{path.name} {hash_file(path)}\n' for path in sorted(folder.rglob('*.jpg'))).encode()).hexdigest()
@@ -776,12 +844,16 @@ def _together(lists):
     return found
 
 # %% ../../nbs/14_photos.sources.ipynb #202e95fd
+def _kind_of(path):
+    "What a file is that is no source"
+    with open(path, 'rb') as file: return name_format(file.read(512))
+
 def _no_source(data, path):
     "What to say of a source that is not there"
     shown = repr(shortened(data, 160))
     if '{label}' in str(path.parent): return f'data {shown}: {{label}} stands in names of files; folders that are classes need no pattern'
     if re.search(r'[{].+[}]', path.name) and path.parent.is_dir(): return f'data {shown} names no {{label}}: such as {{label}}_{{id}}.jpg'
-    if path.is_file(): return f'data {shown} is a file, but neither a list (.csv, .parquet) nor an archive ({", ".join(ARCHIVES)})'
+    if path.is_file(): return f'data {shown} is {_kind_of(path)}: catdog reads lists (.csv, .parquet) and archives ({", ".join(ARCHIVES)})'
     if path.exists(): return f'data {shown} is neither a folder nor a plain file'
     siblings = [inner.name for inner in path.parent.iterdir() if not _hidden(inner.name)] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*siblings, *SOURCES, 'huggingface:NAME'], 1)
@@ -792,8 +864,17 @@ def _no_source(data, path):
     return f'data {shown} is neither a source ({known}, huggingface:NAME, a URL) {there}'
 
 # %% ../../nbs/14_photos.sources.ipynb #acfc48bc
+_SAME_LOOK = str.maketrans('авеіјкморсѕтухһӏαβεικμνορτυχ', 'abeijkmopcstyxhlabeikmvoptyx')    # Cyrillic and Greek
+
+def _at_a_glance(label):
+    "What one sees of a label: no capitals, no marks without a width, a dash in it as a space, and letters by how they look"
+    plain = unicodedata.normalize('NFKC', label).casefold()
+    seen = ''.join(letter for letter in plain if unicodedata.category(letter) != 'Cf')
+    return re.sub(r'(?<=\w)[\s_-]+(?=\w)', ' ', seen.translate(_SAME_LOOK)).strip() or label
+
 def _say_of(photos, text): photos.attrs['said'] = [*photos.attrs.get('said', []), text]
 
+# %% ../../nbs/14_photos.sources.ipynb #ad28a7cd
 def _check_labels(photos, data, least_classes=2):
     "DataError where there is one class, one without a name, or one that is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
@@ -801,12 +882,15 @@ def _check_labels(photos, data, least_classes=2):
     nameless = photos.path[photos.label == '']
     if len(nameless): raise DataError(f'{nameless.iloc[0]} in {data} has a label without a letter: give it a name')
     if photos.label.nunique() < least_classes: raise DataError(f'{only}; {left_out}' if left_out else only)
-    folded = photos.label.str.casefold()
-    for _, part in photos.groupby(folded):
-        names = sorted(part.label.unique())
-        if len(names) < 2: continue
-        sides = [set(part.split[part.label == name]) for name in names]
-        alike = listing(map(repr, names))
-        slip = f'{alike} in {data} differ by capitals only and are never on one side'
-        if not set.intersection(*sides): raise DataError(f'{slip}: give them one name')
-        _say_of(photos, f'{alike} differ by capitals only, and are {len(names)} classes')
+    for text in _perhaps_missing(photos.label, ('-1', 'nan')): _say_of(photos, text)
+    looks = pd.Series({label: _at_a_glance(label) for label in sorted(set(photos.label))})
+    for names in looks.groupby(looks).groups.values(): _check_spelling(photos, list(names), data)
+
+def _check_spelling(photos, names, data):
+    "Say that several labels are written alike. DataError where they are never on one side"
+    if len(names) < 2: return
+    differ = 'differ by capitals only' if len({name.casefold() for name in names}) == 1 else 'are written almost alike'
+    alike, sides = listing(map(repr, names)), [set(photos.split[photos.label == name]) for name in names]
+    slip = f'{alike} in {data} {differ} and are never on one side'
+    if not set.intersection(*sides): raise DataError(f'{slip}: give them one name')
+    _say_of(photos, f'{alike} {differ}, and are {len(names)} classes')

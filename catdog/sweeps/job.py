@@ -166,11 +166,18 @@ def write_state(
     write_atomically(plan.jobs()/f'{name}.json', json.dumps(state).encode())
     return state
 
+def _read_state(path):
+    "A file of this folder as plain values; None where it is damaged"
+    try: state = json.loads(path.read_text())
+    except ValueError: return None
+    return state if isinstance(state, dict) else None
+
 def read_states(
     plan:Plan
 )->dict[str, dict]:          # By the run's name; only those that have begun
-    "How the jobs of a sweep stand."
-    return {path.stem: json.loads(path.read_text()) for path in plan.jobs().glob('[!.]*.json')}
+    "How the jobs of a sweep stand; a damaged file is one of a job that has not begun."
+    states = {path.stem: _read_state(path) for path in plan.jobs().glob('[!.]*.json')}
+    return {name: state for name, state in states.items() if state}
 
 # %% ../../nbs/50_sweeps.job.ipynb #5b4da51d
 def _signal(process, number):
@@ -210,8 +217,9 @@ def clear_up_lost(
 ):
     "The same for earlier sweeps into the same folder that were killed."
     for path in Path(plan.folder).parent.glob('*/plan.json'):
-        known = json.loads(path.read_text())
-        earlier = Plan(**{name: known[name] for name in Plan.__dataclass_fields__ if name in known})
+        known = _read_state(path) or {}
+        try: earlier = Plan(**{name: known[name] for name in Plan.__dataclass_fields__ if name in known})
+        except TypeError: continue           # damaged, or of another catdog
         if earlier.host == plan.host and not _is_alive(earlier.pid, earlier.born): clear_up(earlier)
 
 # %% ../../nbs/50_sweeps.job.ipynb #91ebf3b2

@@ -21,19 +21,27 @@ from ..files import public_address, user_path
 # %% ../../nbs/24_training.config.ipynb #e2905ee3
 RECIPE_VERSION = 3
 
+# %% ../../nbs/24_training.config.ipynb #6672c99f
+def _unwrapped(value):
+    "A number or a list of numpy, pandas or torch as Python has it, a path as text, and zero without a sign"
+    if hasattr(value, 'tolist'): value = value.tolist()
+    if isinstance(value, os.PathLike): value = os.fspath(value)
+    return abs(value) if isinstance(value, float) and value == 0 else value
+
 # %% ../../nbs/24_training.config.ipynb #45973a9e
 def plain_value(
     value,                       # As papermill, a command or a preset brings it
     kinds:tuple                  # Types that the field takes
 ):                               # The value, or None, or a number as text. ValueError where it cannot be meant
     "A value as a setting understands it, before its type is checked."
+    value = _unwrapped(value)
     if isinstance(value, str) and type(None) in kinds and value.strip().lower() in ('none', 'null'): return None
-    if value in (None, 'None') and type(None) not in kinds: raise ValueError('is none: leave it out to take the default')
+    if (value is None or value == 'None') and type(None) not in kinds: raise ValueError('is none: leave it out to take the default')
     if isinstance(value, bool) and bool not in kinds: raise ValueError('is a switch: it must be a number or text')
     if isinstance(value, (int, float)) and str in kinds: return str(value)
     if isinstance(value, str) and not value.strip(): raise ValueError('is empty: leave it out to take the default')
     if isinstance(value, str) and re.search(r'[\x00-\x1f\x7f]', value): raise ValueError('holds a control character')
-    if isinstance(value, str) and _has_long_name(value): raise ValueError('holds a name of over 255 bytes, which no file can have')
+    if isinstance(value, str) and str in kinds and _has_long_name(value): raise ValueError('holds a name of over 255 bytes, which no file can have')
     return value if str in kinds else _as_number(value)
 
 def _has_long_name(text):
@@ -43,7 +51,7 @@ def _has_long_name(text):
 def _as_number(value):
     "The number that a text spells, as papermill reads it after `-p`; anything else as it stands"
     for number in (int, float):
-        try: return number(value) if isinstance(value, str) else value
+        try: return _unwrapped(number(value)) if isinstance(value, str) else value
         except ValueError: pass
     return value
 
@@ -57,8 +65,10 @@ def _channels(value):
     "One number for all channels, or one for each: 0.5, '0.5', '0.485,0.456,0.406' or [0.485, 0.456, 0.406]"
     if isinstance(value, str): value = [part for part in re.split(r'[,\s]+', value.strip('[]() ')) if part]
     if isinstance(value, (int, float)): value = [value]
-    if isinstance(value, (list, tuple)) and len(value) == 1: value = list(value)*3
-    return value
+    several = isinstance(value, (list, tuple))
+    if several and any(isinstance(part, bool) for part in value): raise ValueError('holds a switch: it must be numbers')
+    if several and len(value) not in (1, 3): raise ValueError(f'holds {len(value)} numbers: it must be one, or three')
+    return list(value)*3 if several and len(value) == 1 else value
 
 Channels = Annotated[tuple[float, float, float], BeforeValidator(_channels)]
 
@@ -208,7 +218,8 @@ class RunConfig(SplitSettings):
     device:str = Field('auto', description="'auto' (CUDA, then MPS, then CPU), or a torch device such as 'cuda:1'")
     processes:int = Field(1, ge=1, le=64, description='processes of this machine that train together, each on its share of a batch')
     checkpoint_minutes:float = Field(5., gt=0, description='in long epochs, minutes between checkpoints; there is one after each epoch')
-    wandb:Literal['disabled', 'offline', 'online'] = Field('disabled', description='Weights & Biases tracking')
+    wandb:Literal['auto', 'disabled', 'offline', 'online'] = Field('auto',
+        description="Weights & Biases tracking; 'auto' goes by WANDB_MODE, and is off where that is not set")
     runs:str = Field('runs', description='folder the run folders lie in')
     rerun:bool = Field(False, description='train again where a finished run exists')
 
@@ -366,13 +377,19 @@ def check_against_timm(
         except ValueError as error: raise ValueError(f'{name} = {shortened(repr(value))} {error}') from None
     check_size(config.arch, config.first_image_size or config.image_size, config.fc_layers, config.model_args)
 
-# %% ../../nbs/24_training.config.ipynb #ededb6dc
+# %% ../../nbs/24_training.config.ipynb #ca5b21f6
+def _shown(value):
+    "A value as a message shows it"
+    try: return shortened(repr(value))
+    except ValueError: return 'a number of thousands of digits'      # which Python does not write out
+
 _KINDS = {'a valid integer': 'a whole number', 'a valid number': 'a number', 'a valid boolean': 'true or false', 'a valid string': 'text'}
 
 def _in_words(message):
     "What pydantic wants of a value, without how it looks for that"
     return next((words for kind, words in _KINDS.items() if message.startswith(kind)), message)
 
+# %% ../../nbs/24_training.config.ipynb #ededb6dc
 def _explain(error):
     "One error of pydantic's as a line that names the field, the value and what would do"
     name, value = (error['loc'] or ('',))[0], error.get('input')
@@ -381,13 +398,14 @@ def _explain(error):
         return f'there is no parameter {shortened(repr(name))}{_nearest(near)}'
     message = error['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
     field = RunConfig.model_fields.get(name)
-    if field and str not in _kinds(field.annotation): value = _as_number(value)      # shown alike, whoever brought it
+    value = _unwrapped(value)                                # shown alike, whoever brought it
+    if field and str not in _kinds(field.annotation): value = _as_number(value)
     if not name: return message
     if error['type'] == 'literal_error':
         choices = re.findall(r"'([^']*)'", message)
         message = f"is none of {', '.join(repr(c) for c in choices)}{_nearest(difflib.get_close_matches(str(value), choices, 1))}"
     elif error['type'] != 'value_error': message = f'is not allowed: it must be {_in_words(message)}'
-    return f'{name} = {shortened(repr(value))} {message}'
+    return f'{name} = {_shown(value)} {message}'
 
 def make_config(
     _check_arch:bool=True,   # Look names up in timm, which takes seconds to import

@@ -137,14 +137,20 @@ def _precision_key(config, resolved, device):
     machine = f"{hardware.get('cpu')}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     return f'{config.arch} {config.image_size} px, {learns}: {machine}'
 
+def _kept_trials(file):
+    "Trials of earlier runs, by what was tried; without those that are damaged"
+    try: kept = json.loads(file.read_text())
+    except (OSError, ValueError): return {}
+    whole = {key: trial for key, trial in kept.items() if isinstance(trial, list) and len(trial) == 2} if isinstance(kept, dict) else {}
+    return {key: trial for key, trial in whole.items() if trial[0] in ('fp32', 'bf16', 'fp16') and isinstance(trial[1], dict)}
+
 def _settle_precision(config, resolved, model, images, wanted):
     "Which arithmetic a run takes, and the seconds of the trial where there was one"
     learns = resolved['epochs'] > 0
     if wanted != 'auto' or images.device.type != 'cpu': return pick_precision(model, images, wanted)
     if not learns and all(find_spec(name) for name in ('onnx', 'onnxruntime')): return 'fp32', {}
     file, key = cache_folder()/'precision.json', _precision_key(config, resolved, images.device)
-    try: known = json.loads(file.read_text())
-    except (OSError, ValueError): known = {}
+    known = _kept_trials(file)
     if key not in known:
         known[key] = pick_precision(model, images, wanted, learns)
         with suppress(OSError): write_atomically(file, json.dumps(known).encode())

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, hash_file, public_address, user_path, write_atomically
+from ..files import cache_folder, check_kept, hash_file, public_address, user_path, write_atomically
 from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
@@ -76,6 +76,7 @@ class TimingsRecord(_Part):
     train_images_per_second:float|None = None
     train_peak_memory_mb:float|None = None   # Of the GPU
     all_seconds:float|None = None    # From the first photo to the test, where it was trained within another process
+    cost_seconds:float|None = None   # Of these, what measuring its cost took; None where another run had measured it
     train_wh:float|None = None       # Energy; None where the machine has no counter
     best_epoch:int|str|None = None   # 0 is the solved head; or 'average'
 
@@ -238,6 +239,15 @@ def explain_recipe(
     if version in (None, RECIPE_VERSION): return ''
     return f'it was trained by version {version} of the recipes, which is {RECIPE_VERSION} now: --rerun trains it by that'
 
+# %% ../../nbs/25_training.run.ipynb #449ac970
+def _read(path, how):
+    "A table of a run. ValueError where it is damaged"
+    check_kept(path)
+    try: return how(path)
+    except FileNotFoundError: raise
+    except Exception as error: why = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    raise ValueError(f'{path} is damaged ({why}): {AGAIN}')
+
 # %% ../../nbs/25_training.run.ipynb #7c9531c8
 class Run:
     "A run's folder: `run.json`, `history.csv`, `predictions.parquet`, `model.safetensors` and the executed `train.ipynb`."
@@ -268,19 +278,19 @@ class Run:
     def history(self)->'pd.DataFrame':
         "One row an epoch."
         import pandas as pd
-        return pd.read_csv(self.folder/'history.csv')
+        return _read(self.folder/'history.csv', pd.read_csv)
 
     @property
     def predictions(self)->'pd.DataFrame':
         "One row a test photo: sha256, label and a probability a class."
         import pandas as pd
-        return pd.read_parquet(self.folder/'predictions.parquet')
+        return _read(self.folder/'predictions.parquet', pd.read_parquet)
 
     @property
     def photos(self)->'pd.DataFrame':
         "One row a photo it is of: sha256, label, given (before a review) and split. FileNotFoundError where an older catdog made it."
         import pandas as pd
-        return pd.read_parquet(self.folder/'photos.parquet')
+        return _read(self.folder/'photos.parquet', pd.read_parquet)
 
     def update(self,
         **fields                 # Replace those of `run.json`; the others stay

@@ -23,11 +23,17 @@ def _has_wandb_key():
     try: return netrc.netrc().authenticators(host) is not None
     except (OSError, netrc.NetrcParseError): return False
 
+def _quieter(asked):
+    "Of what a setting and the environment ask for, what sends less; a setting that was left alone asks for nothing"
+    said = os.environ.get('WANDB_MODE', '')
+    if asked == 'auto': return said or 'disabled'
+    return next((mode for mode in ('disabled', 'offline') if mode in (asked, said)), said or asked)
+
 def tracking_mode(
-    asked:str                    # As `RunConfig.wandb`, but not 'disabled'
-)->str:                          # 'online', 'offline' or, by the environment, 'disabled'
-    "How a run is tracked: as the environment says, else as asked, and offline where there is no account."
-    mode = os.environ.get('WANDB_MODE') or asked
+    asked:str                    # As `RunConfig.wandb`
+)->str:                          # 'online', 'offline' or 'disabled'
+    "How a run is tracked: as `WANDB_MODE` says or as asked, whichever is the quieter, and offline where there is no account."
+    mode = _quieter(asked)
     if mode == 'online' and not _has_wandb_key():
         warnings.warn("wandb = 'online' but there is no account here (wandb login): tracking offline; wandb sync uploads it later")
         return 'offline'
@@ -92,7 +98,7 @@ def start_tracking(
     run:Run                      # Prepared: its settings and what it runs on are sent
 )->list[Callback]:               # Callbacks for the learner; empty where tracking is off
     "Begin a W&B run through fastai's callback."
-    if run.record.config.wandb == 'disabled' or rank(): return []
+    if _quieter(run.record.config.wandb) == 'disabled' or rank(): return []
     try:
         callback = _tracking_callback()
         _open_tracking(run)
@@ -109,7 +115,7 @@ def finish_tracking(
 ):
     "End the W&B run, if there is one, with the final metrics, the predictions and the model as an artifact."
     record = run.record
-    if record.config.wandb == 'disabled': return
+    if _quieter(record.config.wandb) == 'disabled': return
     try:
         import wandb
         tracked = wandb.run or _open_tracking(run)

@@ -126,6 +126,20 @@ def test_a_zip_writes_nothing_outside(tmp_path, name):
     refused(tmp_path/'a.zip', tmp_path, 'outside')
 
 
+def test_a_tar_whose_last_file_is_a_zip_is_a_tar(tmp_path):
+    "It ends like a ZIP archive, and Python takes it for one"
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, 'w') as file: file.writestr('other.txt', 'x')
+    with tarfile.open(tmp_path/'a.tar', 'w') as file:
+        for name, data in (('cat/1.jpg', b'one'), ('notes.zip', inner.getvalue())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    assert zipfile.is_zipfile(tmp_path/'a.tar')
+    with making(tmp_path/'out') as folder: unpack(tmp_path/'a.tar', folder)
+    assert sorted(path.name for path in (tmp_path/'out').rglob('*')) == ['1.jpg', 'cat', 'notes.zip']
+
+
 def test_a_zip_holds_no_link(tmp_path):
     info = zipfile.ZipInfo('passwd.jpg')
     info.create_system, info.external_attr = 3, 0o120777 << 16

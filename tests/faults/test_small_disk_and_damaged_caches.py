@@ -155,3 +155,28 @@ def test_every_command_on_a_full_disk(pets, runs, tmp_path, disk, what, size):
     for command in commands: plain(catdog(*command, env=env))
     again = {name: value for name, value in env.items() if name not in names} | dict(CATDOG_CACHE=str(tmp_path/'cache'), HOME=str(tmp_path))
     assert plain(catdog('train', *options(tiny), env=again)).returncode == 0
+
+
+READERS = {'predictions.parquet': [0], 'photos.parquet': [1], 'model.safetensors': [2, 3], 'model.onnx': [3]}     # Which of them notice
+
+
+@pytest.mark.parametrize('name', READERS)
+def test_a_flipped_byte_of_a_run_is_named_by_whoever_reads_it(runs, pets, tmp_path, name):
+    "Of many such bytes a reader would notice nothing, and answer differently"
+    from catdog.deploy.predict import Predictor
+    from catdog.models.backbone import load_model
+    from catdog.training.run import Run
+    folder = shutil.copytree(next(runs.glob('test_resnet*')), tmp_path/'run')
+    readers = [lambda: Run(folder).predictions, lambda: Run(folder).photos, lambda: load_model(folder/'model.safetensors'),
+        lambda: Predictor(folder)]
+    data = bytearray((folder/name).read_bytes())
+    data[len(data)*2//3] ^= 1
+    (folder/name).write_bytes(data)
+    named = []
+    for number, read in enumerate(readers):
+        try: read()
+        except ValueError as error:
+            assert f'{folder/name} is not what its run left' in str(error), error
+            named.append(number)
+    assert named == READERS[name]
+    assert 'changed after the run had ended' in catdog('choose', tmp_path).stderr
