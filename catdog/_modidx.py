@@ -3306,6 +3306,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'catdog/training/tracking.py')},
             'catdog.words': { 'catdog.words._row': ('words.html#_row', 'catdog/words.py'),
                               'catdog.words._templates': ('words.html#_templates', 'catdog/words.py'),
+                              'catdog.words._whole_options': ('words.html#_whole_options', 'catdog/words.py'),
                               'catdog.words.byte_count': ('words.html#byte_count', 'catdog/words.py'),
                               'catdog.words.duration': ('words.html#duration', 'catdog/words.py'),
                               'catdog.words.in_points': ('words.html#in_points', 'catdog/words.py'),

@@ -7,7 +7,7 @@ __all__ = ['percent', 'points', 'in_points', 'plural', 'listing', 'duration', 'b
            'render_page', 'terminal_text', 'markdown_text', 'markdown_rows']
 
 # %% ../nbs/02_words.ipynb #5b76b572
-import base64, hashlib, html, math, unicodedata
+import base64, hashlib, html, math, re, unicodedata
 from functools import cache
 from importlib.resources import files
 
@@ -94,12 +94,18 @@ def page_policy(
     return '; '.join([*rules, "base-uri 'none'", "form-action 'none'"])
 
 # %% ../nbs/02_words.ipynb #84c810d8
+def _whole_options(text):
+    "Text for a page in which no line ends within an option of a command, such as --cost"
+    from markupsafe import Markup, escape
+    return Markup(re.sub(r'--[a-z][a-z-]*', r'<span class="option">\g<0></span>', str(escape(text))))
+
 @cache
 def _templates():
     "Jinja's environment over `catdog/page`"
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     made = Environment(loader=FunctionLoader(page_text), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.globals.update(page_text=page_text, page_policy=page_policy)
+    made.filters['whole_options'] = _whole_options
     return made
 
 def render_page(

@@ -88,7 +88,7 @@ def test_what_was_labelled_before_an_interrupt_stays(model, pets, tmp_path):
     kept = list(csv.DictReader(io.StringIO(part.read_text())))
     assert process.returncode == 130 and part.name == 'answers.part.csv', said
     assert f'labelled so far: {len(kept)} photos, in {part}; the same command labels all photos again' in said
-    assert len(kept) > 100 and all(row['label'] in ('cat', 'dog') for row in kept)
+    assert len(kept) > 20 and all(row['label'] in ('cat', 'dog') for row in kept)
 
 
 def test_what_computes_is_asked_for_by_name_and_said(model, pets):

@@ -91,7 +91,7 @@ def summarise_doubts(
     by = listing(backbones) if len(backbones) < 3 else f'all {len(backbones)} backbones'
     parts = [f'{len(ranked):,} labels: {suspects:,} doubted by {by}']
     if len(backbones) > 1: parts.append(f'{alone:,} by one only')
-    if len(conflicts): parts.append(f'{conflicts.sha256.nunique():,} files carry two labels')
+    if len(conflicts): parts.append(plural(conflicts.sha256.nunique(), 'file carries', 'files carry')+' two labels')
     if odd is not None and len(odd): parts.append(f"{plural(len(odd), 'photo')} unlike all others")
     return ', '.join(parts)
 

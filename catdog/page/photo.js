@@ -11,7 +11,7 @@ function show(row) {
     bar.setAttribute('aria-label', name)
     line.insertCell().textContent = name
     line.insertCell().append(bar)
-    line.insertCell().textContent = (100*share).toFixed(1)+' %'
+    line.insertCell().textContent = (100*share).toFixed(1)+'%'
   }
 }
 
