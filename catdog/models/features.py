@@ -160,7 +160,8 @@ def cached_features(
 
 # %% ../../nbs/23_models.features.ipynb #9355b955
 HEAD_CS = (1e-4, 1e-3, 1e-2, 1e-1)   # scikit-learn's C, from much regularisation to little
-LEAST_SPREAD = .1                    # Of the mean spread of all features; one that hardly varied would be a million times larger in another photo
+# One that hardly varied among the training photos would be a million times larger in another
+LEAST_SPREAD = .1                    # Of the mean spread of all features
 
 def _scales(features):
     "Mean and deviation by which features come on one scale, so that one penalty suits all of them"
