@@ -276,7 +276,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'catdog.cli._plain_errors': ('cli.html#_plain_errors', 'catdog/cli.py'),
                             'catdog.cli._print_plain': ('cli.html#_print_plain', 'catdog/cli.py'),
                             'catdog.cli._quiet_imports': ('cli.html#_quiet_imports', 'catdog/cli.py'),
-                            'catdog.cli._read_sweep': ('cli.html#_read_sweep', 'catdog/cli.py'),
                             'catdog.cli._result': ('cli.html#_result', 'catdog/cli.py'),
                             'catdog.cli._row_printer': ('cli.html#_row_printer', 'catdog/cli.py'),
                             'catdog.cli._say': ('cli.html#_say', 'catdog/cli.py'),

@@ -700,12 +700,6 @@ submitit_slurm or ray; without one, one run at a time) with its options (hydra.l
 
 Finished runs are skipped, killed ones go on, and one that fails does not end the others."""
 
-def _read_sweep(settings, config_dir):
-    "The sweep a command asks for; ValueError where the extra is missing"
-    try: from catdog.sweeps.launch import read_sweep
-    except ImportError as error: raise ValueError(f"{error}: sweeps need the extra: pip install '.[sweep]'") from None
-    return read_sweep(settings, config_dir)
-
 def _say_answer(runs):
     "What the runs of a sweep say together, where they can be set side by side"
     from catdog import door
@@ -721,9 +715,9 @@ def sweep(
     dry_run:Annotated[bool, typer.Option('--dry-run', help='Show the runs that would be trained, and stop.')]=False,
 ):
     with _plain_errors('the same command trains what is not finished'):
-        asked = _read_sweep(settings, config_dir)
-        from catdog.sweeps.launch import run_sweep, summarise, unfinished
+        from catdog.sweeps.launch import read_sweep, run_sweep, summarise, unfinished
         from catdog.training.run import run_name
+        asked = read_sweep(settings, config_dir)
         todo = unfinished(asked.configs)
         if dry_run:
             for config in todo: typer.echo(run_name(config))
