@@ -166,7 +166,7 @@ def check_kept(
     except (OSError, ValueError, RecursionError): return
     ended = isinstance(record, dict) and record.get('status') == 'finished' and isinstance(record.get('files'), dict)
     kept = record['files'].get(path.name) if ended else None
-    if not kept or not path.is_file() or hash_file(path) == kept: return
+    if not kept or not changed_files(path.parent, {path.name: kept}): return
     raise ValueError(f'{path} is not what its run left, so it is damaged or of another run: copy it again, or train the run with --rerun')
 
 # %% ../nbs/01_files.ipynb #e8b4b73f

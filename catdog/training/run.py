@@ -76,7 +76,7 @@ class TimingsRecord(_Part):
     train_images_per_second:float|None = None
     train_peak_memory_mb:float|None = None   # Of the GPU
     all_seconds:float|None = None    # From the first photo to the test, where it was trained within another process
-    cost_seconds:float|None = None   # Of these, what measuring its cost took; None where another run had measured it
+    cost_seconds:float|None = None   # To measure its cost, after training; None where another run had measured it
     train_wh:float|None = None       # Energy; None where the machine has no counter
     best_epoch:int|str|None = None   # 0 is the solved head; or 'average'
 
