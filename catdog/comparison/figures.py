@@ -115,7 +115,9 @@ class Figure:
         "Both widths; the page's style shows one."
         return Markup(f'<figure><div class="wide">{self.svg()}</div><div class="narrow">{self.svg(True)}</div></figure>')
 
-    def _repr_html_(self): return f'<div style="max-width:860px">{self.svg()}</div>'
+    def _repr_html_(self):       # the narrow one waits for a style that shows it, as the site's does on a telephone
+        narrow = f'<div class="narrow-figure" style="display:none">{self.svg(True)}</div>'
+        return f'<div class="wide-figure" style="max-width:860px">{self.svg()}</div>{narrow}'
 
 # %% ../../nbs/59_comparison.figures.ipynb #98f84eeb
 def _abridged(name, most=28):
