@@ -151,7 +151,8 @@ def _place_labels(axis, points, names, colours):
     for point, name in sorted(zip(points, names), key=lambda pair: -pair[0][1]):
         for offset in (0, 11, -11, 22, -22, 33, -33, 44, -44):
             label, box = _label(axis, point, name, short[name], colours[name], offset, frame)
-            if not any(box.overlaps(other) for other in taken): break
+            inside = frame.y0 <= box.y0 and box.y1 <= frame.y1+4
+            if inside and not any(box.overlaps(other) for other in taken): break
             label.remove()
         else: _, box = _label(axis, point, name, short[name], colours[name], 0, frame)
         taken.append(box)
