@@ -651,6 +651,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'catdog/comparison/report.py'),
                                           'catdog.comparison.report._mistake_values': ( 'comparison.report.html#_mistake_values',
                                                                                         'catdog/comparison/report.py'),
+                                          'catdog.comparison.report._mistakes_note': ( 'comparison.report.html#_mistakes_note',
+                                                                                       'catdog/comparison/report.py'),
                                           'catdog.comparison.report._photo_text': ( 'comparison.report.html#_photo_text',
                                                                                     'catdog/comparison/report.py'),
                                           'catdog.comparison.report._plain_table': ( 'comparison.report.html#_plain_table',

@@ -391,7 +391,6 @@ def _draw_calibration(axis, name, before, after, colour):
     [points] = axis.plot(before.confidence, before.accuracy, 'o', ms=4.5, color=colour)
     said = [f'says {percent(r.confidence, 0)}%, right in {percent(r.accuracy, 0)}% of {r.photos}' for r in before.itertuples()]
     tip(points, name, f"{name}: {'; '.join(said)}")
-    axis.set_title(_abridged(name), fontsize=9, color=colour)
 
 # %% ../../nbs/59_comparison.figures.ipynb #2a5602ad
 def plot_calibration(
@@ -407,6 +406,7 @@ def plot_calibration(
         for axis, name in zip(_grid(figure, len(names), narrow), names):
             axis.plot([0, 1], [0, 1], color=INK, lw=.8, ls=(0, (4, 3)))
             _draw_calibration(axis, name, *tables[name], colours[name])
+            axis.set_title(_abridged(name, 20 if narrow else 28), fontsize=9, color=colours[name])
             axis.set(xlim=(max(0, lowest-.05), 1.02), ylim=(max(0, lowest-.1), 1.02))
         _grid_labels(figure, 'how sure the network is', 'how often it is right')
     return Figure(draw, 'Calibration: confidence against accuracy', **_grid_size(len(names)))
