@@ -190,7 +190,7 @@ def _forecasts(found):
 def forecast_again(
     found:Candidates,
     evidence:Evidence
-)->Evidence:                 # Its seconds of candidates that are not trained yet, as much over or under the forecast as the trained ones were
+)->Evidence:                 # With the forecasts of what is not trained yet as far off as those of what is
     "What trainings will take, now that some have run."
     forecast, seconds = _forecasts(found), evidence.seconds.copy()
     trained = evidence.trained

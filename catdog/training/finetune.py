@@ -521,7 +521,7 @@ def _end_diverged(training, keep, stop):
 
 # %% ../../nbs/33_training.finetune.ipynb #73cd69ad
 def _tuned_networks(training, history, keep):
-    "After fine-tuning: the share that its last weights have in each of three networks, their losses and temperature, and what they are called"
+    "Of the last weights and two averages with the start: validation losses, temperature, what it is called, and the weights"
     model, share, last = training.model, training.config.wise_ft, history.rows[-1]
     tuned = {name: value.clone() for name, value in model.state_dict().items()}
     for of_tuned in (1., share, (1+share)/2):

@@ -113,7 +113,7 @@ def lr_after_head(
 JUDGED_AFTER = .3   # Share of the epochs
 WORTH = .02         # Share of the log loss that a gain must come to
 DOUBT = 2           # Standard errors that a gain may be larger than was seen
-# Of the log loss at the start: what the last seven of ten epochs took off the loss of a promising head, on average, and how much that differed
+# What the last seven of ten epochs took off the log loss of a promising head, as a share of it, and how much that differed
 REST, REST_SPREAD = .25, .25
 
 def judged_epoch(
