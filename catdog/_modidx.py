@@ -285,6 +285,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                             'catdog.cli._say_next': ('cli.html#_say_next', 'catdog/cli.py'),
                             'catdog.cli._serve_labels': ('cli.html#_serve_labels', 'catdog/cli.py'),
                             'catdog.cli._show_warning': ('cli.html#_show_warning', 'catdog/cli.py'),
+                            'catdog.cli._start_lightly': ('cli.html#_start_lightly', 'catdog/cli.py'),
                             'catdog.cli._switch_before': ('cli.html#_switch_before', 'catdog/cli.py'),
                             'catdog.cli._tested': ('cli.html#_tested', 'catdog/cli.py'),
                             'catdog.cli._train_signature': ('cli.html#_train_signature', 'catdog/cli.py'),
