@@ -207,8 +207,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'catdog.batches.packing._count_sound': ( 'batches.packing.html#_count_sound',
                                                                                  'catdog/batches/packing.py'),
                                         'catdog.batches.packing._decode': ('batches.packing.html#_decode', 'catdog/batches/packing.py'),
-                                        'catdog.batches.packing._decode_whole': ( 'batches.packing.html#_decode_whole',
-                                                                                  'catdog/batches/packing.py'),
                                         'catdog.batches.packing._hash_chunk': ( 'batches.packing.html#_hash_chunk',
                                                                                 'catdog/batches/packing.py'),
                                         'catdog.batches.packing._is_intact': ( 'batches.packing.html#_is_intact',
