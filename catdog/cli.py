@@ -753,7 +753,7 @@ def _print_plain(row, least):
     path = terminal_text(row['path'], lines=False)
     if 'error' in row: return _say(f"{path}: {row['error']}")
     confidence = row['probabilities'][row['label']]
-    typer.echo(f"{path}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
+    typer.echo(f"{path}  {terminal_text(row['label'], lines=False)}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
 
 def _row_printer(classes, form, least, stream):
     "How the rows of `predict` are written, as a function"
