@@ -1076,6 +1076,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'catdog.deploy.serve.occlude': ('deploy.serve.html#occlude', 'catdog/deploy/serve.py'),
                                      'catdog.deploy.serve.page_file': ('deploy.serve.html#page_file', 'catdog/deploy/serve.py'),
                                      'catdog.deploy.serve.photo_page': ('deploy.serve.html#photo_page', 'catdog/deploy/serve.py'),
+                                     'catdog.deploy.serve.read_body': ('deploy.serve.html#read_body', 'catdog/deploy/serve.py'),
                                      'catdog.deploy.serve.read_request': ('deploy.serve.html#read_request', 'catdog/deploy/serve.py'),
                                      'catdog.deploy.serve.serve': ('deploy.serve.html#serve', 'catdog/deploy/serve.py'),
                                      'catdog.deploy.serve.shown_part': ('deploy.serve.html#shown_part', 'catdog/deploy/serve.py')},
