@@ -8,7 +8,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/75_cli.ipynb #8157918b
-import inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
+import atexit, gc, inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
@@ -753,7 +753,7 @@ def _print_plain(row, least):
     path = terminal_text(row['path'], lines=False)
     if 'error' in row: return _say(f"{path}: {row['error']}")
     confidence = row['probabilities'][row['label']]
-    typer.echo(f"{path}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
+    typer.echo(f"{path}  {terminal_text(row['label'], lines=False)}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
 
 def _row_printer(classes, form, least, stream):
     "How the rows of `predict` are written, as a function"
@@ -1003,6 +1003,12 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     if Path(filename).is_relative_to(Path(__file__).parent): _say(f'catdog: {message}')
     else: _plain_warning(message, category, filename, lineno, file, line)
 
+# %% ../nbs/75_cli.ipynb #635b8c6d
+def _start_lightly():
+    "Objects in circles are searched for less often, and not at the end"
+    gc.set_threshold(20_000, 10, 10)
+    atexit.register(gc.freeze)
+
 # %% ../nbs/75_cli.ipynb #7e7bf50f
 def _is_train(line, command='train'):
     "Whether a command line is one of `catdog train`, or of another command that takes its settings"
@@ -1010,6 +1016,7 @@ def _is_train(line, command='train'):
 
 def main():
     "The entry point of the `catdog` command."
+    _start_lightly()
     warnings.showwarning = _show_warning
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
     try: check_system()
