@@ -201,7 +201,7 @@ def forecast_again(
 # %% ../../nbs/67_finding.find.ipynb #cb6a8932
 def _first_evidence(found):
     "What is known before the first training"
-    names, photos, config = found.names, found.photos, found.config
+    names, photos = found.names, found.photos
     empty = pd.DataFrame(np.nan, photos.sha256, names)
     heads = {name: found.heads[name].right.astype(float) if found.heads[name].pretrained else empty[name] for name in names}
     codes = pd.factorize(photos.group)[0]
