@@ -570,6 +570,7 @@ def compare(
         given = dict(runs=door.local_runs(runs), out=str(out), data=data, photos=photos, **limits)
         door.run_notebook('compare', out/'compare.ipynb', given)
     choice = json.loads((out/'choice.json').read_text())
+    for name, reason in choice['left_out'].items(): _say(_wrapped(f'left out {name}: {reason}', '  '))
     _say(_wrapped(choice['reason']))
     asked = _limits_of(max_ms or (None if max_mb else 15), max_mb, delta)
     if choice['chosen']: _say_next(f'catdog choose {shlex.quote(runs)}{asked}, or open the report')

@@ -78,7 +78,7 @@ class Training:
         return np.asarray(self.dls.train.dataset.labels)
 
 # %% ../../nbs/33_training.finetune.ipynb #6971445f
-def _interrupted(run, photos_id):
+def _resolved_before(run, photos_id):
     "What an unfinished run of the same photos resolved, or {}"
     record = run.record
     if record.status in ('', 'finished', 'diverged'): return {}
@@ -225,7 +225,7 @@ def prepare(
     # Which run this is, whether it goes on, and where it is computed
     photos, start = describe_catalogue(catalogue), time.monotonic()
     run, device = open_run(config, photos['pool']), _choose_device(config)
-    earlier = {} if config.rerun else _interrupted(run, photos['id'])
+    earlier = {} if config.rerun else _resolved_before(run, photos['id'])
     if not earlier and rank() == 0: _begin_anew(config, run, catalogue)
 
     # The network, what it expects of a picture, and what the settings leave open
