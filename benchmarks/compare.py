@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from honesty import Cell, draw_answers, place_networks, write_runs
+from catdog.words import plural
 from measure import arguments, report, show, summary
 
 MOST_SECONDS, MOST_MIB = 60, 2048
