@@ -27,7 +27,6 @@ from catdog.comparison.choose import choose
 from catdog.comparison.compare import compare_runs
 from catdog.comparison.gather import read_runs
 from catdog.comparison.report import write_report
-from catdog.words import plural
 start = time.perf_counter()
 found = read_runs({str(runs)!r})
 read = time.perf_counter()
@@ -52,7 +51,8 @@ def main():
     runs = args.setups*args.seeds
     targets = [(f'seconds for {runs:,} runs', summary(whole)['median'], MOST_SECONDS, False),
         ('peak memory in MiB', summary(memory)['median'], MOST_MIB, False)]
-    title = f'{runs:,} runs of {args.setups} setups on {args.photos} test photos; median (smallest to largest) of {plural(args.repeats, "turn")}'
+    measured = f'median (smallest to largest) of {plural(args.repeats, "turn")}'
+    title = f'{runs:,} runs of {args.setups} setups on {args.photos} test photos; {measured}'
     rows = [(name, show(values, 1)) for name, values in figures.items()]
     summaries = {name: summary(values) for name, values in figures.items()}
     report('compare', title, ['', 'measured'], rows, args, targets, figures=summaries)
