@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 
 from honesty import Cell, draw_answers, place_networks, write_runs
-from measure import arguments, report, show, summary
-
 from catdog.words import plural
+from measure import arguments, report, show, summary
 
 MOST_SECONDS, MOST_MIB = 60, 2048
 
@@ -52,8 +51,8 @@ def main():
     runs = args.setups*args.seeds
     targets = [(f'seconds for {runs:,} runs', summary(whole)['median'], MOST_SECONDS, False),
         ('peak memory in MiB', summary(memory)['median'], MOST_MIB, False)]
-    turned = f'median (smallest to largest) of {plural(args.repeats, "turn")}'
-    title = f'{runs:,} runs of {args.setups} setups on {args.photos} test photos; {turned}'
+    measured = f'median (smallest to largest) of {plural(args.repeats, "turn")}'
+    title = f'{runs:,} runs of {args.setups} setups on {args.photos} test photos; {measured}'
     rows = [(name, show(values, 1)) for name, values in figures.items()]
     summaries = {name: summary(values) for name, values in figures.items()}
     report('compare', title, ['', 'measured'], rows, args, targets, figures=summaries)

@@ -8,7 +8,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/75_cli.ipynb #8157918b
-import inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
+import atexit, gc, inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
@@ -638,7 +638,7 @@ def find(
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
     max_gpu_mb:Annotated[Optional[float], typer.Option(help='Most MiB of a GPU that a training step may take.')]=None,
     delta:Annotated[float, typer.Option(help='Points of accuracy that may be given up for less cost.')]=1.,
-    budget:Annotated[Optional[str], typer.Option(help='Time for trainings, such as 30m [a third of what training everything takes].')]=None,
+    budget:Annotated[Optional[str], typer.Option(help='Time for trainings, such as 30m [all rounds: a third of what training everything takes].')]=None,
     licence:Annotated[Optional[str], typer.Option(help="Licence that the weights must have, such as 'apache-2.0,mit'.")]=None,
     weights:Annotated[str, typer.Option(help='As for train.')]='auto',
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
@@ -754,7 +754,7 @@ def _print_plain(row, least):
     path = terminal_text(row['path'], lines=False)
     if 'error' in row: return _say(f"{path}: {row['error']}")
     confidence = row['probabilities'][row['label']]
-    typer.echo(f"{path}  {row['label']}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
+    typer.echo(f"{path}  {terminal_text(row['label'], lines=False)}  {confidence:.3f}{'  unsure' if confidence < least else ''}")
 
 def _row_printer(classes, form, least, stream):
     "How the rows of `predict` are written, as a function"
@@ -1004,6 +1004,12 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
     if Path(filename).is_relative_to(Path(__file__).parent): _say(f'catdog: {message}')
     else: _plain_warning(message, category, filename, lineno, file, line)
 
+# %% ../nbs/75_cli.ipynb #635b8c6d
+def _start_lightly():
+    "Objects in circles are searched for less often, and not at the end"
+    gc.set_threshold(20_000, 10, 10)
+    atexit.register(gc.freeze)
+
 # %% ../nbs/75_cli.ipynb #7e7bf50f
 def _is_train(line, command='train'):
     "Whether a command line is one of `catdog train`, or of another command that takes its settings"
@@ -1011,6 +1017,7 @@ def _is_train(line, command='train'):
 
 def main():
     "The entry point of the `catdog` command."
+    _start_lightly()
     warnings.showwarning = _show_warning
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, _interrupt)
     try: check_system()

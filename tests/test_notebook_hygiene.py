@@ -52,6 +52,16 @@ def test_parameters_are_the_fields_of_run_config():
     assert given == {name: field.default for name, field in RunConfig.model_fields.items()}
 
 
+@pytest.mark.parametrize('name', ['train', 'compare', 'find', 'explore'])
+def test_papermill_reads_every_parameter(name, caplog):
+    "It gives up on a line with two signs of equality, comment included, and warns of a parameter that it does not know"
+    from papermill.inspection import inspect_notebook
+    cells = json.loads((ROOT/'nbs'/f'{name}.ipynb').read_text())['cells']
+    source = ''.join(next(c['source'] for c in cells if 'parameters' in c['metadata'].get('tags', [])))
+    assert set(inspect_notebook(str(ROOT/'nbs'/f'{name}.ipynb'))) == {node.targets[0].id for node in ast.parse(source).body}
+    assert 'Unable to parse' not in caplog.text
+
+
 def test_cleaning_changes_nothing(tmp_path):
     for path in NOTEBOOKS:
         copy = tmp_path/path.name

@@ -18,7 +18,6 @@ import torch
 from filelock import FileLock, Timeout
 from PIL import ImageOps, JpegImagePlugin
 from torch.nn.functional import interpolate
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from ..errors import DataError
 from ..files import cache_folder
@@ -43,6 +42,8 @@ def resize_pixels(
     return _KERNELS[mode](planes, (height, width), False, None, None, out=out)
 
 # %% ../../nbs/17_batches.packing.ipynb #2a933965
+_ORIENTATION = 0x112          # EXIF's tag
+
 def _decode(data, short_side):
     "Pixels of a photo whose short side may shrink to `short_side`: RGB, upright"
     try: image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))   # opened as `decode` does, which knows how large a photo may be
@@ -50,14 +51,9 @@ def _decode(data, short_side):
     with image:
         scale = 2*short_side/min(image.size)
         if image.mode != 'RGB': return np.asarray(open_photo(data))
-        if scale > .5: return _decode_whole(data)
-        image.draft('RGB', tuple(int(np.ceil(side*scale)) for side in image.size))
+        if scale <= .5: image.draft('RGB', tuple(int(np.ceil(side*scale)) for side in image.size))
+        elif image.getexif().get(_ORIENTATION, 1) == 1: return simplejpeg.decode_jpeg(data)   # the same pixels, a fifth quicker
         return np.asarray(ImageOps.exif_transpose(image))
-
-def _decode_whole(data):
-    "All pixels of a JPEG, upright"
-    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    return decode_jpeg(encoded, ImageReadMode.RGB, apply_exif_orientation=True).permute(1, 2, 0).numpy()
 
 def _shrink(path, shape):
     "A photo for training: its short side is at most `shape.short_side`"
@@ -85,7 +81,9 @@ def read_pixels(
 def _hash_chunk(chunk, data):
     "The SHA-256 of a chunk's sizes and of its bytes"
     sizes = json.dumps([chunk['shapes'], chunk['sizes']])
-    return hashlib.sha256(sizes.encode()+data).hexdigest()
+    digest = hashlib.sha256(sizes.encode())
+    digest.update(data)
+    return digest.hexdigest()
 
 def _read_chunks(folder):
     "The lines of `chunks.jsonl`; what follows a line that was cut short is left out"
@@ -230,7 +228,7 @@ class _ChunkWriter:
 
     def add(self, shape, data):
         self.shapes.append([int(side) for side in shape])
-        self.parts.append(bytes(data))
+        self.parts.append(memoryview(data).cast('B'))
         if len(self.parts) == CHUNK: self.close()
 
     def close(self):

@@ -313,7 +313,8 @@ def _fetch_from_store(address):
     try:
         if store.size(path) > MAX_BYTES: raise DataError(f'too large: more than {MAX_BYTES/1e6:,.0f} MB')
         return store.cat_file(path)
-    except OSError as error: raise DataError(f'cannot be fetched: {error}') from None
+    except DataError: raise
+    except Exception as error: raise DataError(f'cannot be fetched: {error}') from None      # each store has its own kinds
 
 # %% ../../nbs/34_deploy.predict.ipynb #3f692ce2
 _NAMES = set(' '.join(PHOTO_FORMATS.values()).split())
@@ -323,11 +324,11 @@ def _is_address(name): return '://' in str(name)
 def _in_bucket(address):
     "The photos at an address of an object store: below it where it is a folder, else itself"
     if address.startswith(('http://', 'https://')): return [address]
-    try: store, path = open_store(address)
-    except DataError: return [address]      # the row of its error says so
-    if glob.has_magic(path): found = store.glob(path)
-    elif store.isdir(path): found = store.find(path)
-    else: return [address]
+    try:
+        store, path = open_store(address)
+        if not glob.has_magic(path) and not store.isdir(path): return [address]
+        found = store.glob(path) if glob.has_magic(path) else store.find(path)
+    except Exception: return [address]      # the row of its error says so
     scheme = address.partition('://')[0]
     return [f'{scheme}://{name}' for name in sorted(found) if os.path.splitext(name)[1].lower() in _NAMES] or [address]
 
@@ -489,7 +490,9 @@ def sure_from(
     precision:float              # Share of the sure answers that must be right, such as 0.95
 )->float:                        # The least confidence of a sure answer
     "From which confidence on an answer is sure. ValueError where the model cannot promise that."
-    known = {float(share): float(confidence) for share, confidence in (facts.get('sure') or {}).items()}
+    try: known = {float(share): float(confidence) for share, confidence in (facts.get('sure') or {}).items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError('what this model says of its sure answers is of another make: export the run again') from None
     enough = [confidence for share, confidence in known.items() if share >= precision-1e-9]
     if enough: return min(enough)
     best = f'{max(known):g} is the most it can' if known else 'it was exported without validation photos'

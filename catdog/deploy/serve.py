@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOOPBACK', 'Batcher', 'Limits', 'check_host', 'Counts', 'photo_page', 'page_file', 'occlude', 'shown_part',
-           'read_request', 'answer_photos', 'explain_photo', 'Server', 'api_page', 'make_app', 'listen', 'address_of',
-           'serve']
+           'read_body', 'read_request', 'answer_photos', 'explain_photo', 'Server', 'api_page', 'make_app', 'listen',
+           'address_of', 'serve']
 
 # %% ../../nbs/38_deploy.serve.ipynb #630fd87d
 import asyncio, json, os, secrets, socket, sys, time
@@ -160,17 +160,35 @@ def shown_part(
     wide, high = short/width, short/height
     return dict(left=(1-wide)/2, top=(1-high)/2, width=wide, height=high)
 
+# %% ../../nbs/38_deploy.serve.ipynb #daab197b
+async def read_body(
+    request,                     # Starlette's
+    limits:Limits
+)->bytearray:                    # HTTPException where it is too large, or does not come in time
+    "All that was sent."
+    from fastapi import HTTPException
+    from starlette.requests import ClientDisconnect
+    most, said = int(limits.megabytes*1e6), request.headers.get('content-length', '')
+    large = HTTPException(413, f'more than {limits.megabytes:g} MB in one request')
+    if said.isdecimal() and int(said) > most: raise large
+    async def read():
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > most: raise large
+        return data
+    try: return await asyncio.wait_for(read(), limits.seconds)
+    except ClientDisconnect: raise HTTPException(400, 'the upload was left off') from None      # for the counts; nobody reads it
+    except asyncio.TimeoutError: raise HTTPException(408, f'not sent within {limits.seconds:g} seconds', {'Connection': 'close'}) from None
+
 # %% ../../nbs/38_deploy.serve.ipynb #00070b4a
 async def read_request(
     request,                     # Starlette's
     limits:Limits
-)->list[tuple[str, bytes]]:      # Name and bytes of each photo. HTTPException where it is too large
+)->list[tuple[str, bytes]]:      # Name and bytes of each photo. HTTPException as for `read_body`
     "The photos of a request."
     from fastapi import HTTPException
-    data, most = bytearray(), int(limits.megabytes*1e6)
-    async for part in request.stream():
-        data += part
-        if len(data) > most: raise HTTPException(413, f'more than {limits.megabytes:g} MB in one request')
+    data = await read_body(request, limits)
     if not request.headers.get('content-type', '').startswith('multipart/form-data'): return [('', bytes(data))]
     async def again(): yield bytes(data)
     from starlette.formparsers import MultiPartException, MultiPartParser
@@ -278,6 +296,7 @@ _EXAMPLE = dict(photos=[_LABELLED, dict(name='a.txt', error='not an image: plain
 _ANSWERS = {
     200: dict(description='A row a photo', content={'application/json': dict(example=_EXAMPLE)}),
     401: dict(description='A key is asked for, as X-API-Key'),
+    408: dict(description='Not sent in time'),
     413: dict(description='Too many bytes in one request'),
     429: dict(description='Too many photos are waiting: try again after Retry-After seconds'),
     503: dict(description='Not answered in time'),

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'STANDALONE', 'side_photos', 'prepare_pixels', 'looks_of_run', 'check_formats', 'Exported', 'model_files',
-           'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'export_run']
+           'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'model_path',
+           'check_folder', 'export_run']
 
 # %% ../../nbs/44_evaluation.formats.ipynb #c2307ddc
 import shutil, tempfile, time
@@ -226,6 +227,9 @@ def pays(
     slow = [part for part in exported if part.form != 'onnx' and plain and part.cost['latency_ms'] > .95*plain]
     return [f"{part.form} does not pay here: {part.cost['latency_ms']:.1f} ms a photo, where onnx takes {plain:.1f}" for part in slow]
 
+# %% ../../nbs/44_evaluation.formats.ipynb #cca8540c
+def _made_from(run): return f'Made by catdog from the run {run.folder.name}.'
+
 def model_card(
     run:Run,                     # Finished
     exported:list                # Of `Exported`
@@ -238,7 +242,7 @@ def model_card(
     start = record.weights.source or 'random weights'
     sides = listing([f'{side} {n:,}' for side, n in record.catalogue.photos.items()])
     lines = [f"# {record.config.arch}: {listing(classes)}", '',
-        f'Tells {listing(classes)} in photos. Made by catdog from the run {run.folder.name}.', '',
+        f'Distinguishes {listing(classes)} in photos. {_made_from(run)}', '',
         f"- Trained from {start}; the licence of those weights and of the training photos applies.",
         f"- Photos by side and class: {sides}.",
         f"- {tested}, of the same source as those it learned from; other cameras and places may give less.",
@@ -269,6 +273,29 @@ def write_candidate(
     candidate.update(**{**record.to_dict(), **own, 'artefact': exported.cost, 'also': None, 'robustness': None, 'scaling': None})
     return candidate
 
+# %% ../../nbs/44_evaluation.formats.ipynb #08fcc4a9
+def model_path(folder, form):
+    "Where a format's model is written"
+    return Path(folder)/{'onnx': 'model.onnx', 'openvino': 'model.xml'}.get(form, f"model-{form.removeprefix('onnx-')}.onnx")
+
+def _wrote(run, file):
+    "Whether a file is what an export of this run writes under its name"
+    if file.name == 'README.md': return _made_from(run) in file.read_text(errors='replace')
+    if file.name == 'predict.py': return file.read_text(errors='replace').startswith(STANDALONE.partition('\n')[0])
+    try: return Artefact(file).facts.get('run') == run.folder.name
+    except ValueError: return False
+
+def check_folder(
+    folder:Path,                 # To export into; it need not exist
+    run:Run,
+    formats:list[str]            # Of `FORMATS`
+):
+    "ConfigError where an export would write over what another has written."
+    if (folder/'run.json').exists(): raise ConfigError(f'{folder} is the folder of a run: name another one for the export')
+    files = [folder/'README.md', folder/'predict.py', *[model_path(folder, form) for form in formats]]
+    others = [file.name for file in files if file.exists() and not _wrote(run, file)]
+    if others: raise ConfigError(f'{folder} holds {listing(others)} of something else than an export of {run.folder.name}: name another folder')
+
 # %% ../../nbs/44_evaluation.formats.ipynb #2bda2bb4
 def export_run(
     run:Run,                     # Finished. ValueError where it is not
@@ -283,13 +310,14 @@ def export_run(
     formats, folder = check_formats(list(formats)), Path(folder)
     if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: {install_line('deploy')}")
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
+    check_folder(folder, run, formats)
     folder.mkdir(parents=True, exist_ok=True)
     exported = []
     for form in formats:
-        name = {'onnx': 'model.onnx', 'openvino': 'model.xml'}.get(form, f"model-{form.removeprefix('onnx-')}.onnx")
-        try: exported.append(export_format(run, form, folder/name, data, seconds))
+        path = model_path(folder, form)
+        try: exported.append(export_format(run, form, path, data, seconds))
         except ValueError as error:
-            for file in model_files(folder/name): file.unlink(missing_ok=True)
+            for file in model_files(path): file.unlink(missing_ok=True)
             say(f'{form} is left out: {error}')
             continue
         say(describe_exported(exported[-1]))
