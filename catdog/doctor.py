@@ -18,6 +18,7 @@ import timm
 import torch
 from torch import nn
 
+from .errors import install_line
 from .words import listing
 from .device import autocast, compile_model, describe_hardware, describe_versions, pick_device, training_arithmetic
 from .photos.sample import draw_sample
@@ -233,7 +234,7 @@ def check_norms_of_several_processes(device):
 def check_export(device):
     "The exported network against the network"
     missing = missing_packages()
-    if missing: raise NotHereError(f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} missing: pip install '.[deploy]'")
+    if missing: raise NotHereError(f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} missing: {install_line('deploy')}")
     import onnxruntime
     model, _ = _tiny()
     _, shape, _ = build_model('test_resnet', 2, 'none', 64)

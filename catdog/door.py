@@ -312,10 +312,10 @@ def find(
 ):    # Found: shows itself
     "Which backbone to fine-tune, how sure that is, and what it cost to know. ConfigError names what cannot be used."
     from catdog.finding.find import find_backbone, make_find_config
-    from catdog.finding.show import Watch
+    from catdog.finding.show import RaceWatch
     from catdog.finding.unlabelled import with_labelling
     config = make_find_config(data=str(data), candidates=candidates, **settings)
-    with Watch() as watch:
+    with RaceWatch() as watch:
         found = find_backbone(config, watch.say, watch.show)
         return with_labelling(found, config, watch.say)
 

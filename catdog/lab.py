@@ -10,7 +10,7 @@ import json, os, signal, sys, time
 from importlib.util import find_spec
 from pathlib import Path
 
-from .errors import ConfigError, explain_os_error
+from .errors import ConfigError, explain_os_error, install_line
 from .files import user_path, write_atomically
 from .sweeps.job import find_notebook
 
@@ -63,7 +63,7 @@ def lab_command(
     start:str|Path|None=None     # Where paths in the notebooks start; None takes the current folder
 )->list[str]:
     "The command that opens JupyterLab on the notebooks. ConfigError where it is not installed."
-    if not find_spec('jupyterlab'): raise ConfigError("JupyterLab is not installed: pip install '.[lab]'")
+    if not find_spec('jupyterlab'): raise ConfigError(f"JupyterLab is not installed: {install_line('lab')}")
     folder, start = user_path(folder).resolve(), Path(start or os.getcwd()).resolve()
     places = [f'--ServerApp.root_dir={folder}', f'--MappingKernelManager.root_dir={start}']
     return [sys.executable, '-m', 'jupyterlab', *places, *_NO_NEWS, *options]

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from readme import figure
+
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT/'_docs'
 UNSERVED = """<script>if (location.protocol === 'file:') addEventListener('DOMContentLoaded', () => {
@@ -120,6 +122,12 @@ def with_whole_options(page):
     return re.sub(r'<code.*?</code>', whole, page, flags=re.S)
 
 
+def with_narrow_figure(page):
+    "The front page with the narrow form of its figure where a window is narrow"
+    narrow = '<source media="(max-width: 640px)" srcset="results-narrow.svg">'
+    return re.sub(r'<img[^>]*src="results\.svg"[^>]*>', lambda wide: f'<picture>{narrow}{wide[0]}</picture>', page)
+
+
 def write_live(folder):
     "What stands where the live page goes until scripts/live.py has made it"
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +138,8 @@ if __name__ == '__main__':
     os.chdir(ROOT)
     render()
     write_live(SITE/'live')
+    (SITE/'results-narrow.svg').write_text(figure(narrow=True), encoding='utf-8')
+    rewrite([SITE/'index.html'], with_narrow_figure)
     rewrite(SITE.rglob('*.css'), without_web_fonts)
     rewrite(SITE.rglob('*.html'), lambda page: with_whole_options(with_plain_names(with_note(with_descriptions(page)))))
     print(SITE/'index.html')

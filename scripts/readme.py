@@ -17,12 +17,12 @@ def readme():
     return re.sub(r'\]\((?!https?:|#)', '](nbs/', text).strip()+'\n'
 
 
-def figure():
-    "Accuracy against cost as results.ipynb shows it, alone: on white, in colours that need no page around them"
+def figure(narrow=False):
+    "Accuracy against cost as results.ipynb shows it, wide or narrow, alone: on white, in colours that need no page around them"
     notebook = nbformat.read(ROOT/'nbs'/'results.ipynb', as_version=4)
     pages = [output.data.get('text/html', '') for cell in notebook.cells for output in cell.get('outputs', []) if 'data' in output]
     page = next(page for page in pages if 'aria-label="Accuracy against cost' in page)
-    drawn = re.search(r'<svg.*?</svg>', page, re.S)[0]
+    drawn = re.findall(r'<svg.*?</svg>', page, re.S)[narrow]
     drawn = re.sub(r'var\([^,()]*, *([^)]*)\)', r'\1', drawn).replace('currentColor', '#24292f')
     return drawn.replace('<svg ', '<svg style="background: #ffffff" ', 1)+'\n'
 

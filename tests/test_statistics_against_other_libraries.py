@@ -15,6 +15,8 @@ from catdog.evaluation.metrics import calibration_error, predictions_table, qual
 from catdog.comparison.statistics import Tested, accuracy_intervals, compare_pairs, difference_bound, expect_of_best
 from catdog.comparison.statistics import _share_below, gather_correct, holm, mcnemar_p_value, spread, tango_p_value
 
+Tested.__test__ = False      # its name begins as that of a class of tests does
+
 
 @pytest.fixture(scope='module', params=[2, 3], ids=['two classes', 'three classes'])
 def answers(request):

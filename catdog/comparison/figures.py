@@ -115,7 +115,9 @@ class Figure:
         "Both widths; the page's style shows one."
         return Markup(f'<figure><div class="wide">{self.svg()}</div><div class="narrow">{self.svg(True)}</div></figure>')
 
-    def _repr_html_(self): return f'<div style="max-width:860px">{self.svg()}</div>'
+    def _repr_html_(self):       # the narrow one waits for a style that shows it, as the site's does on a telephone
+        narrow = f'<div class="narrow-figure" style="display:none">{self.svg(True)}</div>'
+        return f'<div class="wide-figure" style="max-width:860px">{self.svg()}</div>{narrow}'
 
 # %% ../../nbs/59_comparison.figures.ipynb #98f84eeb
 def _abridged(name, most=28):
@@ -149,7 +151,8 @@ def _place_labels(axis, points, names, colours):
     for point, name in sorted(zip(points, names), key=lambda pair: -pair[0][1]):
         for offset in (0, 11, -11, 22, -22, 33, -33, 44, -44):
             label, box = _label(axis, point, name, short[name], colours[name], offset, frame)
-            if not any(box.overlaps(other) for other in taken): break
+            inside = frame.y0 <= box.y0 and box.y1 <= frame.y1+4
+            if inside and not any(box.overlaps(other) for other in taken): break
             label.remove()
         else: _, box = _label(axis, point, name, short[name], colours[name], 0, frame)
         taken.append(box)
@@ -388,7 +391,6 @@ def _draw_calibration(axis, name, before, after, colour):
     [points] = axis.plot(before.confidence, before.accuracy, 'o', ms=4.5, color=colour)
     said = [f'says {percent(r.confidence, 0)}%, right in {percent(r.accuracy, 0)}% of {r.photos}' for r in before.itertuples()]
     tip(points, name, f"{name}: {'; '.join(said)}")
-    axis.set_title(_abridged(name), fontsize=9, color=colour)
 
 # %% ../../nbs/59_comparison.figures.ipynb #2a5602ad
 def plot_calibration(
@@ -404,6 +406,7 @@ def plot_calibration(
         for axis, name in zip(_grid(figure, len(names), narrow), names):
             axis.plot([0, 1], [0, 1], color=INK, lw=.8, ls=(0, (4, 3)))
             _draw_calibration(axis, name, *tables[name], colours[name])
+            axis.set_title(_abridged(name, 20 if narrow else 28), fontsize=9, color=colours[name])
             axis.set(xlim=(max(0, lowest-.05), 1.02), ylim=(max(0, lowest-.1), 1.02))
         _grid_labels(figure, 'how sure the network is', 'how often it is right')
     return Figure(draw, 'Calibration: confidence against accuracy', **_grid_size(len(names)))

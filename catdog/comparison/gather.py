@@ -317,7 +317,7 @@ def _keys(table):
         if name in table and table[name].nunique(dropna=False) > 1: parts.append(table[name].fillna(-1).astype(int))
     return pd.Series(list(zip(*parts)) if len(parts) > 1 else table.seed.tolist(), table.name.to_numpy())
 
-def _overlap(table):
+def _test_share(table):
     "Test photos a training photo"
     if table.folds.notna().any(): return 1/(float(table.folds.max())-1)
     return float(table.photos.median()/max(1, table.train_photos.max()))
@@ -350,5 +350,5 @@ def tested_runs(
     correct = lay_out([one.rank == 0 for one in scores])
     score = None if metric == 'accuracy' else lay_out([photo_score(one, metric) for one in scores])
     copies = group if group.duplicated().any() else None
-    overlap = _overlap(table) if correct.isna().any(axis=None) else 0.
+    overlap = _test_share(table) if correct.isna().any(axis=None) else 0.
     return Tested(correct, pd.Series(table[by].to_numpy(), names), _keys(table), copies, score, metric, overlap)

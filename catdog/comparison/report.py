@@ -180,6 +180,12 @@ _MISTAKES_BY_SETUP = [
     Column('wrong alone', 'alone', fixed(0), 'least'),
     Column('wrong with all others', 'everyone', fixed(0), 'least')]
 
+def _mistakes_note(wrong, tested, setups):
+    "What a table of mistakes says; of one setup there is nobody to share them with"
+    if setups == 1: return f'{wrong:,} of {tested} are got wrong. Look at the labels first: a sure mistake is often a wrong label.'
+    meaning = 'What all get wrong may be a wrong label; what one gets wrong is that network’s weakness.'
+    return f'{wrong:,} of {tested} are got wrong by some setup. {meaning}'
+
 def _mistake_values(comparison, guesses, photos, most=24):
     "Mistakes shared and not shared, with file names and thumbnails where they may be shown; None where there are none"
     by_setup, rows = mistakes(comparison, guesses)
@@ -190,9 +196,8 @@ def _mistake_values(comparison, guesses, photos, most=24):
     listed = _mistake_rows(listed, found, len(comparison.rows))
     shown = [dict(picture=_thumbnail(found[r.sha256]), text=_photo_text(r, r.file)) for r in listed.itertuples() if r.sha256 in found]
     tested = plural(len(comparison.tested.correct), 'test photo')
-    meaning = 'What all get wrong may be a wrong label; what one gets wrong is that network’s weakness.'
-    note = f'{len(rows):,} of {tested} are got wrong by some setup. {meaning}'
-    columns = html_table(by_setup.rename_axis('setup').reset_index(), _MISTAKES_BY_SETUP)
+    columns = html_table(by_setup.rename_axis('setup').reset_index(), _MISTAKES_BY_SETUP[:4 if len(by_setup) > 1 else 2])
+    note = _mistakes_note(len(rows), tested, len(by_setup))
     return dict(by_setup=columns, note=note, why=why or missing, photos=shown, table=html_table(listed, MISTAKE_COLUMNS))
 
 # %% ../../nbs/61_comparison.report.ipynb #fbb5b8c0
@@ -234,6 +239,7 @@ def write_report(
         table.to_csv(out/f'{name}.csv', index=False)
         table.to_parquet(out/f'{name}.parquet', index=False)
     (out/'comparison.md').write_text(markdown_table(display_table(comparison)), encoding='utf-8')
-    (out/'choice.json').write_text(json.dumps(choice.to_dict(), indent=1)+'\n')
+    told = {**choice.to_dict(), 'left_out': comparison.left_out}
+    (out/'choice.json').write_text(json.dumps(told, indent=1)+'\n')
     (out/'report.html').write_text(report_html(comparison, choice, photos=photos), encoding='utf-8')
     return out/'report.html'

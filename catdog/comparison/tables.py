@@ -451,7 +451,7 @@ def robustness_table(comparison:Comparison)->pd.DataFrame:   # setup, kind, seve
             rows.append(dict(setup=setup, kind=result['kind'], severity=result['severity'], **{k: result[k] for k in _ACCURACY}))
     return _mean_over_seeds(rows, ['setup', 'kind', 'severity'])
 
-def _overlap(groups):
+def _share_a_value(groups):
     "Whether groups of a trait share a value, so that the order of rows parted what is alike"
     return any(one['high'] >= other['low'] for one, other in zip(groups, groups[1:]))
 
@@ -460,7 +460,7 @@ def subgroup_table(comparison:Comparison)->pd.DataFrame:     # setup, trait, gro
     rows = []
     for setup, record in _records(comparison):
         for trait, groups in (record.subgroups or {}).items():
-            if len(groups) < 2 or _overlap(groups): continue
+            if len(groups) < 2 or _share_a_value(groups): continue
             for i, group in enumerate(map(_with_interval, groups)):
                 rows.append(dict(setup=setup, trait=trait, group=i, **{k: group[k] for k in ('low', 'high', *_ACCURACY)}))
     return _mean_over_seeds(rows, ['setup', 'trait', 'group'])

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, install_line
 from ..files import hash_file, write_atomically
+from ..words import listing
 from ..photos.preprocessing import Preprocessing
 from ..models.backbone import fix_padding
 from .predict import Artefact, load_openvino
@@ -193,7 +194,7 @@ def export_model(
     **facts                      # JSON values to carry beside, as for `write_artefact`
 )->Path:                         # `path`
     "Write a network as one ONNX file. ValueError where the `deploy` extra is missing or torch cannot export the network."
-    if missing_packages(): raise ValueError(f"export needs {', '.join(missing_packages())}: pip install '.[deploy]'")
+    if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: {install_line('deploy')}")
     sha256 = hash_file(weights) if weights else None
     return write_artefact(path, network_graph(model, shape), shape, classes, weights_sha256=sha256, **facts)
 

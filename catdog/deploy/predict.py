@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, install_line
 from ..files import check_kept, hash_file, user_path
 from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo, read_photo
@@ -68,7 +68,7 @@ def load_onnxruntime():
     "The module onnxruntime, which then keeps to itself. ValueError where it is not installed."
     os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
     try: import onnxruntime
-    except ImportError: raise ValueError("running an ONNX file needs onnxruntime: pip install '.[deploy]'") from None
+    except ImportError: raise ValueError(f"running an ONNX file needs onnxruntime: {install_line('deploy')}") from None
     return onnxruntime
 
 def providers_here()->list[str]:     # Such as ['CUDAExecutionProvider', 'CPUExecutionProvider']
@@ -126,7 +126,7 @@ def load_openvino():
     "The module openvino, without its telemetry. ValueError where it is not installed."
     sys.modules.setdefault('openvino_telemetry', None)     # an import of it fails, as if it were not there
     try: import openvino
-    except ImportError: raise ValueError("running a model.xml needs openvino: pip install '.[openvino]'") from None
+    except ImportError: raise ValueError(f"running a model.xml needs openvino: {install_line('openvino')}") from None
     return openvino
 
 class OpenvinoSession:
@@ -304,7 +304,7 @@ def open_store(
         store, path = fsspec.core.url_to_fs(address)
         store.exists(path)
         return store, path
-    except ImportError as error: raise DataError(f"{address} needs a package ({error}): pip install '.[sources]'") from None
+    except ImportError as error: raise DataError(f"{address} needs a package ({error}): {install_line('sources')}") from None
     except Exception as error: raise DataError(f'{address} cannot be reached: {type(error).__name__}: {str(error)[:120]}') from None
 
 def _fetch_from_store(address):

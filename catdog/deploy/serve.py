@@ -21,7 +21,8 @@ from string import Template
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, install_line
+from ..words import listing
 from ..photos.decode import open_photo
 from .predict import Predictor
 from .drift import LooksLog, looks
@@ -442,7 +443,7 @@ def serve(
 ):
     "Serve until interrupted. ConfigError where the `serve` extra is missing."
     missing = [name for name in ('fastapi', 'multipart', 'prometheus_client', 'uvicorn') if not find_spec(name)]
-    if missing: raise ConfigError(f"serving needs {', '.join(missing)}: pip install '.[serve]'")
+    if missing: raise ConfigError(f"serving needs {listing(missing)}: {install_line('serve')}")
     import uvicorn
     warning = check_host(host, api_key)
     if warning: print(f'catdog: {warning}', file=sys.stderr)

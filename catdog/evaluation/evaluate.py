@@ -66,7 +66,7 @@ def _sample_jpegs(paths, n=20):
     paths = list(paths)
     return [Path(p).read_bytes() for p in paths[::max(1, len(paths)//n)][:n]]
 
-def _say(text):
+def _note(text):
     "A line on the terminal that papermill or catdog runs in, or on this process's own"
     try:
         with open(progress_file() or os.devnull, 'a') as stream: stream.write(f'{text}\n')
@@ -99,7 +99,7 @@ def _keep_costs(file, found):
 def _measure_here(name, model, shape, jpegs, exported, note, precision, provider):
     "The costs of a network and its artefact, in this machine's turn"
     device = model_device(model)
-    with measuring(name, say=_say, device=device) as turn:
+    with measuring(name, say=_note, device=device) as turn:
         found = {**torch_cost(model, shape, jpegs, precision), **turn, 'measured': datetime.now(timezone.utc).isoformat(timespec='seconds')}
         found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=device)
         found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
@@ -336,7 +336,7 @@ def evaluate_folder(
     model.to(where)
     if robustness: run.update(robustness=corrupted_accuracy(model, shape, _test_photos(run, data), classes, limit))
     if scaling:
-        with measuring(run.folder.name, say=_say): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
+        with measuring(run.folder.name, say=_note): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
         how = dict(precision=record.resolved.precision, provider=provider)
         found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))

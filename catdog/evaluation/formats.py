@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, install_line
 from ..files import hash_files, public_address, write_atomically
 from ..machine import usable_cores
 from ..words import listing, percent, plural
@@ -79,7 +79,7 @@ def check_formats(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown: raise ConfigError(f'format {unknown[0]!r} does not exist: there are {listing(FORMATS)}')
     if 'openvino' in formats and not find_spec('openvino'):
-        raise ConfigError("format 'openvino' cannot be run here, so it is not written: pip install '.[openvino]'")
+        raise ConfigError(f"format 'openvino' cannot be run here, so it is not written: {install_line('openvino')}")
     return list(dict.fromkeys(formats))
 
 def _make_network(run, form, model, shape, classes, data, seconds):
@@ -308,7 +308,7 @@ def export_run(
 )->Path:                         # `folder`
     "Write a run's network in several formats into a folder that stands alone."
     formats, folder = check_formats(list(formats)), Path(folder)
-    if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: pip install '.[deploy]'")
+    if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: {install_line('deploy')}")
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
     check_folder(folder, run, formats)
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from ..errors import ConfigError, DataError, explain_os_error
+from ..errors import ConfigError, DataError, explain_os_error, install_line
 from ..files import user_path, write_atomically
 from ..words import listing, render_page
 from ..photos.decode import open_photo
@@ -354,7 +354,7 @@ def open_review(
 )->Served:                       # Not yet running. ConfigError where the `serve` extra is missing or the port is taken
     "Make ready to serve the page."
     missing = [name for name in ('fastapi', 'uvicorn') if not find_spec(name)]
-    if missing: raise ConfigError(f"the review page needs {listing(missing)}: pip install '.[serve]'")
+    if missing: raise ConfigError(f"the review page needs {listing(missing)}: {install_line('serve')}")
     import uvicorn
     desk, token, listening = Desk(doubts, classes, file, runs), secrets.token_urlsafe(18), socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

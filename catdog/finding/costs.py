@@ -39,6 +39,7 @@ class CandidateCost:
     gpu_mb:float|None=None   # MiB of a GPU that a training step takes; None without one
     busy:float=0.            # Share of the processor that others used while it was measured; 1 where another measurement ran beside it
     noise_ms:float=0.        # By how much `latency_ms` may change when it is measured again
+    seconds:float=0.         # That measuring took
 
     @property
     def disturbed(self)->bool: return self.busy > BUSY
@@ -88,13 +89,16 @@ def _measure(arch, classes, image_size, jpegs, device):
     "As `measure_candidate`, measured now"
     model, shape, _ = build_model(arch, classes, 'none', image_size)
     with tempfile.TemporaryDirectory() as folder, measuring(arch) as turn:
+        start = time.monotonic()
         exported = export_model(Path(folder)/'model.onnx', model, shape, [f'class {i}' for i in range(classes)])
         found = artefact_cost(exported, jpegs)
         numbers = dict(parameters=sum(p.numel() for p in model.parameters()), macs=count_macs(model, image_size))
         training = _training_costs(model, image_size, device)
+        seconds = time.monotonic()-start
     noise = min(found['latency_iqr_ms']/2, MOST_NOISE*found['latency_ms'])
     used = dict(latency_ms=found['latency_ms'], noise_ms=noise, file_mb=found['file_mb'], memory_mb=found['peak_memory_mb'])
-    return CandidateCost(arch, **used, **numbers, **training, busy=turn['busy'] if turn['alone'] else 1.)
+    return CandidateCost(arch, **used, **numbers, **training, seconds=seconds,
+        busy=turn['busy'] if turn['alone'] else 1.)
 
 # %% ../../nbs/63_finding.costs.ipynb #2c952c22
 def _kept_cost(file):

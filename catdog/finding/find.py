@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FindConfig', 'read_duration', 'make_find_config', 'Candidates', 'measure_costs_first', 'judge_heads',
-           'expected_epochs', 'config_of', 'with_run', 'Race', 'run_trainings', 'best_guess', 'Found',
+           'expected_epochs', 'forecast_again', 'config_of', 'with_run', 'Race', 'run_trainings', 'best_guess', 'Found',
            'candidate_table', 'left_networks', 'found_of', 'start_race', 'find_backbone']
 
 # %% ../../nbs/67_finding.find.ipynb #eda8feb3
@@ -40,7 +40,7 @@ class FindConfig(Settings):
     max_gpu_mb:float|None = Field(None, gt=0, description='most MiB of a GPU that a training step may take')
     delta:float = Field(1., ge=0, lt=100, description='points of accuracy that may be given up for less cost')
     budget:str|None = Field(None,
-        description="time for trainings, such as 30m or 2h; None takes a third of what training everything takes, frozen features included")
+        description="time for trainings, such as 30m or 2h; None has all rounds take a third of what training everything takes")
     licence:str|None = Field(None, description="licence that the weights must have, such as 'apache-2.0,mit'; None takes any")
     weights:str = Field('auto', description='pretrained weights, as for `catdog train`')
     image_size:int = Field(128, ge=32, le=1024, description='side of the square input, in pixels')
@@ -106,6 +106,11 @@ class Candidates:
     def head_seconds(self)->float:
         "What the frozen features of all took."
         return sum(head.seconds for head in self.heads.values())
+
+    @property
+    def cost_seconds(self)->float:
+        "What measuring the costs of all took, now or when they were measured."
+        return sum(cost.seconds for cost in self.costs.values())
 
 # %% ../../nbs/67_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
@@ -175,16 +180,32 @@ def expected_epochs(
     if not head.pretrained: return config.scratch_epochs or config.epochs or RECIPES['full'].epochs
     return config.epochs or epochs_after_head(head.accuracy)
 
+# %% ../../nbs/67_finding.find.ipynb #d023f184
+def _forecasts(found):
+    "Seconds that one training of each candidate takes, by what its steps took alone"
+    config, to_train = found.config, len(found.photos)*(1-1/found.config.folds)*.9
+    epochs = {name: expected_epochs(config, found.heads[name]) for name in found.names}
+    return pd.Series({name: forecast_run(found.costs[name], to_train, epochs[name]) for name in found.names})
+
+def forecast_again(
+    found:Candidates,
+    evidence:Evidence
+)->Evidence:                 # With the forecasts of what is not trained yet as far off as those of what is
+    "What trainings will take, now that some have run."
+    forecast, seconds = _forecasts(found), evidence.seconds.copy()
+    trained = evidence.trained
+    waiting = [name for name in evidence.names if name not in trained]
+    if trained: seconds[waiting] = forecast[waiting]*seconds[trained].sum()/forecast[trained].sum()
+    return replace(evidence, seconds=seconds)
+
 # %% ../../nbs/67_finding.find.ipynb #cb6a8932
 def _first_evidence(found):
     "What is known before the first training"
-    names, photos, config = found.names, found.photos, found.config
+    names, photos = found.names, found.photos
     empty = pd.DataFrame(np.nan, photos.sha256, names)
     heads = {name: found.heads[name].right.astype(float) if found.heads[name].pretrained else empty[name] for name in names}
-    to_train = len(photos)*(1-1/config.folds)*.9
-    seconds = {name: forecast_run(found.costs[name], to_train, expected_epochs(config, found.heads[name])) for name in names}
     codes = pd.factorize(photos.group)[0]
-    return Evidence(empty, pd.DataFrame(heads)[names], photos.fold.to_numpy(), codes, pd.Series(seconds)[names])
+    return Evidence(empty, pd.DataFrame(heads)[names], photos.fold.to_numpy(), codes, _forecasts(found)[names])
 
 def config_of(
     config:FindConfig,
@@ -227,7 +248,8 @@ class Race:
     def may_spend(self)->float:
         "Seconds that are left."
         given = read_duration(self.field.config.budget)
-        if given is None: given = whole_grid(self.evidence)/3-self.field.head_seconds
+        measured = self.field.cost_seconds
+        if given is None: given = (whole_grid(self.evidence)+measured)/3-measured-self.field.head_seconds
         return given-spent_seconds(self.evidence)
 
 def _without(race, name, reason):
@@ -250,7 +272,7 @@ def _train(race, name, fold, say):
     try: run = train_run(config, like)
     except (ValueError, RuntimeError, ArithmeticError) as error: return _without(race, name, _why(error))
     race.runs[name, fold] = run
-    race.evidence = with_run(race.evidence, name, run)
+    race.evidence = forecast_again(race.field, with_run(race.evidence, name, run))
     race.note('trained', name, fold=fold, accuracy=float(race.evidence.tuned[name].mean()))
     say(f'{name}: {percent(race.evidence.tuned[name].mean())}% of {plural(int(race.evidence.tuned[name].notna().sum()), "photo")}')
 
@@ -317,11 +339,13 @@ def best_guess(
 def _cost_sentence(race):
     "What the answer cost, against training everything"
     evidence = race.evidence
-    spent, grid, heads = spent_seconds(evidence), whole_grid(evidence), race.field.head_seconds
+    spent, heads, costs = spent_seconds(evidence), race.field.head_seconds, race.field.cost_seconds
+    grid = whole_grid(evidence)+costs
     trainings, all_of_them = sum(len(evidence.done(name)) for name in evidence.names), len(evidence.names)*evidence.folds
     took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training'
-    everything = f'training everything would take about {duration(grid)} ({percent((spent+heads)/grid, 0)}%)'
-    return f'That took {took}, after {duration(heads)} for frozen features; {everything}.'
+    before = f'after {duration(costs)} for the costs and {duration(heads)} for frozen features'
+    everything = f'training everything would take about {duration(grid)} ({percent((spent+heads+costs)/grid, 0)}%)'
+    return f'That took {took}, {before}; {everything}.'
 
 def _busy_sentence(race):
     "Whose cost was measured beside other work"

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LIFT_MEAN', 'LIFT_PHOTOS', 'LIFT_NETWORKS', 'LIFT_DEGREES', 'RUN_SHIFT', 'RUN_DEGREES', 'LEVEL', 'OF_HEADS', 'HOPE',
            'Evidence', 'Lift', 'learn_lift', 'head_bound', 'pair_table', 'look_share', 'behind_bounds', 'Verdict',
-           'judge', 'Step', 'folds_to_settle', 'Question', 'next_step', 'whole_grid', 'spent_seconds', 'drop_worse',
+           'judge', 'Step', 'folds_to_settle', 'OpenPair', 'next_step', 'whole_grid', 'spent_seconds', 'drop_worse',
            'run_race']
 
 # %% ../../nbs/65_finding.race.ipynb #b4858327
@@ -317,22 +317,22 @@ def _seconds(evidence, names, folds):
 
 # %% ../../nbs/65_finding.race.ipynb #e2740f83
 @dataclass(frozen=True)
-class Question:
+class OpenPair:
     "What could settle how a candidate stands to another."
     name:str
     other:str
     seconds:float            # Until it is settled, as it looks now
     step:Step|None           # The next training for it
 
-def _ask(evidence, name, other, delta, worse):
+def _doubt_between(evidence, name, other, delta, worse):
     "A question about two candidates, and its next step"
     pair, lacking = _turned(evidence, name, other), _lacking(evidence, (name, other))
-    if pair is None or lacking is None: return Question(name, other, math.inf, None)
+    if pair is None or lacking is None: return OpenPair(name, other, math.inf, None)
     share = look_share(evidence.folds, max(1, len(evidence.names)-1) if worse else 1)
     folds = folds_to_settle(pair, delta, share, evidence.folds, worse)
     nearer = 2*pair.standard_error*(1-math.sqrt(pair.folds/(pair.folds+1)))
     step = Step(lacking[1], lacking[0], f'is {name} within {in_points(delta)} of {other}?', nearer=nearer)
-    return Question(name, other, _seconds(evidence, (name, other), folds), step)
+    return OpenPair(name, other, _seconds(evidence, (name, other), folds), step)
 
 # %% ../../nbs/65_finding.race.ipynb #1f81e705
 def _in_the_way(evidence, name, delta, dropped):
@@ -344,8 +344,8 @@ def _in_the_way(evidence, name, delta, dropped):
 def _plan(evidence, name, delta, dropped):
     "The next step of the way that settles a candidate for the fewest seconds, and these"
     others = [other for other in evidence.trained if other != name and other not in dropped]
-    worse = min((_ask(evidence, name, other, delta, True) for other in others), key=lambda asked: asked.seconds, default=None)
-    good = [_ask(evidence, name, other, delta, False) for other in _in_the_way(evidence, name, delta, dropped)]
+    worse = min((_doubt_between(evidence, name, other, delta, True) for other in others), key=lambda asked: asked.seconds, default=None)
+    good = [_doubt_between(evidence, name, other, delta, False) for other in _in_the_way(evidence, name, delta, dropped)]
     seconds = sum(asked.seconds for asked in good)
     if worse and worse.seconds <= seconds: return worse.seconds, worse.step
     if not good or seconds == math.inf: return math.inf, None

@@ -230,11 +230,14 @@ def held_out_logits(
 
 def head_temperature(
     logits:torch.Tensor,     # float32 (n, classes), of photos held out
-    labels:np.ndarray        # int (n,)
+    labels:np.ndarray,       # int (n,)
+    spread:float|None=None   # Standard deviation of its logarithm, where few photos alone should not say how large it is
 )->float:                    # Above 1 where the layer is surer than it is right
     "What to divide logits by, so that their log loss is lowest."
     labels = torch.as_tensor(labels)
-    def loss(log_temperature): return float(nn.functional.cross_entropy(logits/np.exp(log_temperature), labels))
+    def loss(log_temperature):
+        unlikely = (log_temperature/spread)**2/2/len(labels) if spread else 0.
+        return float(nn.functional.cross_entropy(logits/np.exp(log_temperature), labels))+unlikely
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 3), method='bounded').x))
 
 # %% ../../nbs/23_models.features.ipynb #42b15919

@@ -84,11 +84,12 @@ for (const heading of document.querySelectorAll('table.sortable thead th')) {
   button.onclick = () => sort_table(heading);
 }
 
-// A table that is wider than its frame says so.
+// A table that is wider or taller than its frame says so.
 function mark_wide_tables() {
   for (const frame of document.querySelectorAll('.scroll')) {
     const left = frame.scrollWidth - frame.clientWidth;
     frame.classList.toggle('wider', left > 2);
+    frame.classList.toggle('taller', frame.scrollHeight - frame.clientHeight > 2);
     frame.classList.toggle('more', left - frame.scrollLeft > 2);
     frame.onscroll = () => frame.classList.toggle('more', frame.scrollWidth - frame.clientWidth - frame.scrollLeft > 2);
   }

@@ -14,7 +14,15 @@ const decided = photo => photo.verdict === 'relabel' ? photo.new_label : photo.v
 
 // ---- where verdicts are kept
 
-async function ask(address, body) {
+let asked = Promise.resolve();
+
+function ask(address, body) {      // one after the other: an older answer must not arrive last and hide a verdict
+  const answer = asked.then(() => send(address, body));
+  asked = answer.catch(() => {});
+  return answer;
+}
+
+async function send(address, body) {
   const headers = {'X-Catdog-Token': token};
   const answer = await fetch(address, body ? {method: 'POST', headers, body: JSON.stringify(body)} : {headers});
   const told = await answer.json();

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..errors import DataError
+from ..errors import DataError, install_line
 from ..files import public_address, safe_name, user_path
 from ..machine import usable_cores
 from ..words import listing, markdown_rows, markdown_text, percent, plural, render_page
@@ -42,7 +42,7 @@ def find_issues(
 )->pd.DataFrame:             # `catalogue` with a bool column for each of `ISSUES`; False where skipped
     "Dark, bright, blurred, odd and empty photos, by cleanvision. DataError where it is not installed."
     try: from cleanvision import Imagelab
-    except ImportError: raise DataError("photo issues need cleanvision: pip install '.[photos]'") from None
+    except ImportError: raise DataError(f"photo issues need cleanvision: {install_line('photos')}") from None
     good = catalogue[catalogue.status != 'skipped']
     lab = Imagelab(torchvision_dataset=_Photos(good.path), verbose=False)
     jobs = (workers or usable_cores()) if len(good) > 200 else 1

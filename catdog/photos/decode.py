@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from ..errors import DataError
+from ..errors import DataError, install_line
 from ..words import plural
 
 # %% ../../nbs/07_photos.decode.ipynb #f9bbd966
@@ -344,7 +344,7 @@ def _unopened(error, data, form):
 def _read_heic():
     "Teach Pillow to read HEIC"
     try: from pillow_heif import register_heif_opener
-    except ImportError: raise DataError("unsupported: HEIC (pip install '.[photos]' reads it)") from None
+    except ImportError: raise DataError(f"unsupported: HEIC ({install_line('photos')} reads it)") from None
     register_heif_opener()
 
 def _open(data, form):

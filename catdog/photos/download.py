@@ -11,7 +11,7 @@ import base64, errno, http.client, lzma, os, re, shutil, tarfile, threading, tim
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from ..errors import DataError
+from ..errors import DataError, install_line
 from ..files import hash_file, public_address
 from ..machine import progress_bar
 from ..words import byte_count
@@ -51,7 +51,7 @@ def open_bucket(
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
         kind = url.split('://')[0]
-        raise DataError(f"{kind}:// needs another package ({error}): pip install '.[sources]'") from None
+        raise DataError(f"{kind}:// needs another package ({error}): {install_line('sources')}") from None
     except ValueError as error: raise DataError(f'{public_address(url)}: {error}') from None
 
 # %% ../../nbs/13_photos.download.ipynb #df72b674

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from ..errors import DataError, explain_os_error, shortened
+from ..errors import DataError, explain_os_error, install_line, shortened
 from ..files import cache_folder, hash_file, making, public_address, read_table, safe_name, user_path, write_atomically
 from ..machine import progress_bar, say_aside
 from ..words import listing, plural
@@ -610,7 +610,7 @@ def fetch_kaggle(
     target = cache_folder()/'sources'/f'kaggle-{competition}'
     if target.exists(): return target/'train'
     try: import kagglehub
-    except ImportError: raise DataError("data='kaggle' needs kagglehub: pip install '.[sources]'") from None
+    except ImportError: raise DataError(f"data='kaggle' needs kagglehub: {install_line('sources')}") from None
     from kagglehub.config import get_kaggle_credentials
     if not get_kaggle_credentials(): raise DataError(_KAGGLE_STEPS.format(competition=competition, others=_ALTERNATIVES))
     try: folder = Path(kagglehub.competition_download(competition))
@@ -641,7 +641,7 @@ def fetch_huggingface(
     target = cache_folder()/'sources'/safe_name(f"huggingface-2-{name.replace('/', '--')}")
     if target.exists(): return target/'photos.parquet'
     try: import datasets
-    except ImportError: raise DataError("data='huggingface:NAME' needs datasets: pip install '.[sources]'") from None
+    except ImportError: raise DataError(f"data='huggingface:NAME' needs datasets: {install_line('sources')}") from None
     try: parts = datasets.load_dataset(name)
     except Exception as error:
         raise OSError(f'{name} cannot be loaded from Hugging Face: {error}. If the Hub is out of reach, {_ALTERNATIVES}') from None

@@ -11,6 +11,7 @@ import fnmatch, hashlib, json, re, shutil, tarfile, tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import install_line
 from ..files import cache_folder, user_path, write_atomically
 
 # %% ../../nbs/49_sweeps.bucket.ipynb #4960fc39
@@ -30,7 +31,7 @@ def _told_plainly(url):
     try: yield
     except ImportError as error:
         what = f'{url} needs a package that is not installed ({error})'
-        raise BucketError(f"{what}: pip install '.[sweep]' in the checkout brings what s3:// needs") from None
+        raise BucketError(f"{what}: {install_line('sweep')} brings what s3:// needs") from None
     except Exception as error: raise BucketError(f'{url} cannot be used: {type(error).__name__}: {error}') from error
 
 def _open_store(url):

@@ -204,7 +204,15 @@ class KeepBest(Callback):
         epoch:int                # 0 is before the first
     ):
         "Keep a copy of the weights if they are the best so far."
-        if loss < self.lowest: self.best, self.lowest, self.epoch_of_best = _copy(model), loss, epoch
+        if loss < self.lowest: self.take(model, loss, epoch)
+
+    def take(self,
+        model:nn.Module,
+        loss:float,
+        epoch:int|str            # Or 'average'
+    ):
+        "Keep a copy of the weights, whatever was best so far."
+        self.best, self.lowest, self.epoch_of_best = _copy(model), loss, epoch
 
     def begin(self,
         model:nn.Module          # With the weights that a fine-tuning starts from

@@ -19,7 +19,7 @@ from ..errors import ConfigError, shortened
 from ..files import public_address, user_path
 
 # %% ../../nbs/24_training.config.ipynb #e2905ee3
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 
 # %% ../../nbs/24_training.config.ipynb #6672c99f
 def _unwrapped(value):

@@ -52,8 +52,8 @@ from .callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, Di
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
-from catdog.training.recipes import (RECIPES, Recipe, epochs_after_head, judged_epoch, loss_apart, lr_after_head, resolve,
-    worth_going_on)
+from .recipes import (RECIPES, Recipe, epochs_after_head, is_promising, judged_epoch, loss_apart, lr_after_head,
+    prefers_tuned, resolve, worth_going_on)
 
 # %% ../../nbs/33_training.finetune.ipynb #46acda54
 @dataclass
@@ -78,7 +78,7 @@ class Training:
         return np.asarray(self.dls.train.dataset.labels)
 
 # %% ../../nbs/33_training.finetune.ipynb #6971445f
-def _interrupted(run, photos_id):
+def _resolved_before(run, photos_id):
     "What an unfinished run of the same photos resolved, or {}"
     record = run.record
     if record.status in ('', 'finished', 'diverged'): return {}
@@ -225,7 +225,7 @@ def prepare(
     # Which run this is, whether it goes on, and where it is computed
     photos, start = describe_catalogue(catalogue), time.monotonic()
     run, device = open_run(config, photos['pool']), _choose_device(config)
-    earlier = {} if config.rerun else _interrupted(run, photos['id'])
+    earlier = {} if config.rerun else _resolved_before(run, photos['id'])
     if not earlier and rank() == 0: _begin_anew(config, run, catalogue)
 
     # The network, what it expects of a picture, and what the settings leave open
@@ -342,20 +342,26 @@ def _judge_head(training, features, labels, c):
     logits = held_out_logits(features[asked], labels[asked], folds, c)
     return round(float((logits.argmax(1).numpy() == labels[asked]).mean()), 4), head_temperature(logits, labels[asked])
 
+# %% ../../nbs/33_training.finetune.ipynb #a8974f9a
 def _set_lr(training, lr):
     "Train at another rate than the one the learner was made with"
     training.resolved['lr'] = lr
     training.learner.splitter = partial(training.learner.splitter, lr=lr)
 
+def _divide_head(model, temperature):
+    "Have the last layer's logits divided by a temperature"
+    last = model.get_classifier()
+    with torch.no_grad():
+        for parameter in (last.weight, last.bias): parameter.div_(temperature)
+
 def _go_on_from_head(training, keep, right, temperature):
     "Settle how many epochs follow and start them from a head that is only as sure as it is right; what is to be said about it"
-    config, resolved, last = training.config, training.resolved, training.model.get_classifier()
+    config, resolved = training.config, training.resolved
     if resolved['recipe'] == 'finetune' and config.epochs is None:
         resolved['epochs'] = epochs_after_head(right, must_tune=config.recipe == 'finetune' or bool(config.teacher))
     if resolved['recipe'] == 'finetune' and config.lr is None: _set_lr(training, lr_after_head(config.arch, right, resolved['lr']))
     if resolved['epochs']:
-        with torch.no_grad():
-            for parameter in (last.weight, last.bias): parameter.div_(temperature)
+        _divide_head(training.model, temperature)
         keep.begin(training.model)
     if resolved['epochs'] or resolved['recipe'] == 'frozen': return ''
     return f"the head is right on {percent(right)}% of photos held out: fine-tuning is left out (recipe = 'finetune' does it all the same)"
@@ -437,15 +443,22 @@ def _averages(training):
     config = training.config
     return bool(training.recipe.solve_head and config.wise_ft and config.keep == 'best')
 
+_TEMPERATURES = .5  # Standard deviation of the logarithm of what networks need
+
 def _validation_losses(training):
-    "Log loss of each validation photo by the network as it is, float32 (n,), and the share that is right"
+    "Log loss of each validation photo, float32 (n,), by the network once it is as sure as it is right; its temperature; the share right"
     model, last = training.model, training.model.get_classifier()
     features, labels = compute_features(model, training.dls.valid, training.resolved['precision'])
     logits = torch.from_numpy(features)@last.weight.detach().cpu().flatten(1).T+last.bias.detach().cpu()
     labels, weight = torch.from_numpy(labels), _class_weights(training)
-    losses = nn.functional.cross_entropy(logits, labels, reduction='none')
+    temperature = head_temperature(logits, labels, _TEMPERATURES)
+    losses = nn.functional.cross_entropy(logits/temperature, labels, reduction='none')
     if weight is not None: losses *= weight[labels]*len(labels)/weight[labels].sum()
-    return losses.numpy(), float((logits.argmax(1) == labels).double().mean())
+    return losses.numpy(), temperature, float((logits.argmax(1) == labels).double().mean())
+
+def _promising(training, timings):
+    "Whether fine-tuning may be expected to gain on the head"
+    return is_promising(timings.get('head_right'), np.bincount(training.labels).max()/len(training.labels))
 
 # %% ../../nbs/33_training.finetune.ipynb #e45ca683
 def _brings_something(training, keep, timings):
@@ -453,14 +466,18 @@ def _brings_something(training, keep, timings):
     model, config = training.model, training.config
     now = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(keep.start)
-    before, _ = _validation_losses(training)
+    before, *_ = _validation_losses(training)
     model.load_state_dict(now)
     average_with(model, keep.start, config.wise_ft)
-    tuned, _ = _validation_losses(training)
+    tuned, *_ = _validation_losses(training)
     model.load_state_dict(now)
-    apart, error = loss_apart(before, tuned)
-    timings['judged'] = dict(loss_before=round(float(before.mean()), 4), loss_apart=round(apart, 4), standard_error=round(error, 4))
-    return worth_going_on(float(before.mean()), apart, error)
+    timings['judged'], found = _compared(before, tuned)
+    return worth_going_on(*found, _promising(training, timings))
+
+def _compared(before, tuned):
+    "What the validation photos say of a tuned network beside its start: for the record, and as `worth_going_on` takes it"
+    found = float(before.mean()), *loss_apart(before, tuned)
+    return dict(zip(('loss_before', 'loss_apart', 'standard_error'), (round(number, 4) for number in found))), found
 
 def _judge(training, keep, timings):
     "The callback that ends a tuning that brings nothing, as a list; none where its length was asked for"
@@ -503,17 +520,31 @@ def _end_diverged(training, keep, stop):
     raise DivergedError(f'diverged in {stop.place}: its weights are no numbers any more; {lr}{kept}')
 
 # %% ../../nbs/33_training.finetune.ipynb #73cd69ad
-def _consider_averages(training, history, keep):
-    "Candidates after fine-tuning: its last weights, and two averages of those with what it started from"
+def _tuned_networks(training, history, keep):
+    "Of the last weights and two averages with the start: validation losses, temperature, what it is called, and the weights"
     model, share, last = training.model, training.config.wise_ft, history.rows[-1]
-    keep.consider(model, last['valid_loss'], last['epoch'])
     tuned = {name: value.clone() for name, value in model.state_dict().items()}
-    for of_tuned in (share, (1+share)/2):
+    for of_tuned in (1., share, (1+share)/2):
         model.load_state_dict(tuned)
-        average_with(model, keep.start, of_tuned)
-        losses, correct = _validation_losses(training)
-        history.add(epoch=last['epoch'], phase='average', valid_loss=float(losses.mean()), accuracy=correct)
-        keep.consider(model, float(losses.mean()), 'average')
+        if of_tuned < 1: average_with(model, keep.start, of_tuned)
+        losses, temperature, correct = _validation_losses(training)
+        if of_tuned < 1: history.add(epoch=last['epoch'], phase='average', valid_loss=float(losses.mean()), accuracy=correct)
+        yield losses, temperature, 'average' if of_tuned < 1 else last['epoch'], _copied(model)
+
+def _copied(model): return {name: value.clone() for name, value in model.state_dict().items()}
+
+def _consider_tuned(training, history, keep, timings):
+    "Keep the best of the tuned networks, as sure as it is right, unless the head is to be preferred"
+    losses, temperature, epoch, weights = min(_tuned_networks(training, history, keep), key=lambda found: found[0].mean())
+    model = training.model
+    model.load_state_dict(keep.start)
+    before, *_ = _validation_losses(training)
+    timings['compared'], found = _compared(before, losses)
+    if not prefers_tuned(*found, _promising(training, timings)): return
+    model.load_state_dict(weights)
+    _divide_head(model, temperature)
+    timings['compared']['temperature'] = round(temperature, 3)
+    keep.take(model, float(losses.mean()), epoch)
 
 # %% ../../nbs/33_training.finetune.ipynb #75151952
 def _describe_kept(keep):
@@ -553,7 +584,7 @@ def _count_epochs(history): return sum(row['phase'] == 'train' for row in histor
 def _restore_best(training, history, keep, ended, progress, timings):
     "Take the weights that are kept, and say which these are"
     epochs = training.resolved['epochs']
-    if _averages(training) and epochs and not ended and rank() == 0: _consider_averages(training, history, keep)
+    if _averages(training) and epochs and not ended and rank() == 0: _consider_tuned(training, history, keep, timings)
     keep.restore(training.model)
     timings['best_epoch'] = keep.epoch_of_best
     if keep.best is not None: progress.say(_describe_kept(keep), final=True)

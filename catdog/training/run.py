@@ -71,6 +71,7 @@ class TimingsRecord(_Part):
     head_temperature:float|None = None   # What its logits were divided by before tuning
     tuning:str|None = None           # Why fine-tuning was left out, or ended
     judged:dict|None = None          # What the validation photos said of it after three tenths: loss_before, loss_apart, standard_error
+    compared:dict|None = None        # Likewise of the best tuned network at the end; with its temperature, if it is kept
     fit_seconds:float|None = None
     train_seconds:float|None = None  # All of it, as if nothing had been cached
     train_images_per_second:float|None = None
