@@ -294,8 +294,8 @@ def check_folder(
     if (folder/'run.json').exists(): raise ConfigError(f'{folder} is the folder of a run: name another one for the export')
     files = [folder/'README.md', folder/'predict.py', *[model_path(folder, form) for form in formats]]
     others = [file.name for file in files if file.exists() and not _wrote(run, file)]
-    if not others: return
-    raise ConfigError(f'{folder} holds {listing(others)} of something else than an export of {run.folder.name}: name another folder')
+    held = f'{folder} holds {listing(others)} of something else than an export of {run.folder.name}'
+    if others: raise ConfigError(f'{held}: name another folder')
 
 # %% ../../nbs/44_evaluation.formats.ipynb #2bda2bb4
 def export_run(

@@ -114,7 +114,7 @@ JUDGED_AFTER = .3   # Share of the epochs
 WORTH = .02         # Share of the log loss that a gain must come to
 DOUBT = 2           # Standard errors that a gain may be larger than was seen
 # What the last seven of ten epochs took off the log loss of a promising head, as a share of it, and how much that differed
-REST, REST_SPREAD = .25, .25
+REST, REST_SPREAD = .4, .4
 
 def judged_epoch(
     epochs:int               # That a tuning is to take
