@@ -288,7 +288,7 @@ def check_arch(
         raise ValueError(f"is an address: write the architecture's name, such as 'resnet18', and its weights as weights = {arch!r}")
     names = ['baseline', *timm.list_models()]
     near = difflib.get_close_matches(arch, names, 3) or [n for n in names if n.startswith(arch[:4])][:3]
-    raise ValueError(f"is none of timm's backbones{_nearest(near)}; timm.list_models() lists them, and 'baseline' is catdog's own")
+    raise ValueError(f"is none of timm's backbones{_nearest(near) or ';'} timm.list_models() lists them, and 'baseline' is catdog's own")
 
 # %% ../../nbs/24_training.config.ipynb #4eb98ab7
 @functools.cache
