@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'STANDALONE', 'side_photos', 'prepare_pixels', 'looks_of_run', 'check_formats', 'Exported', 'model_files',
-           'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'export_run']
+           'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'check_folder',
+           'export_run']
 
 # %% ../../nbs/44_evaluation.formats.ipynb #c2307ddc
 import shutil, tempfile, time
@@ -269,6 +270,24 @@ def write_candidate(
     candidate.update(**{**record.to_dict(), **own, 'artefact': exported.cost, 'also': None, 'robustness': None, 'scaling': None})
     return candidate
 
+# %% ../../nbs/44_evaluation.formats.ipynb #190cc901
+def _run_of(file):
+    "Which run a model was exported from; '' where it does not say"
+    try: return Artefact(file).facts.get('run', '')
+    except ValueError: return ''
+
+def check_folder(
+    run:Run,
+    folder:Path                  # Where it is to be exported to
+):
+    "ConfigError where something of another run would be written over."
+    advice = 'name another folder with -o'
+    if (folder/'run.json').exists(): raise ConfigError(f'{folder} is the folder of a run, whose own files would be written over: {advice}')
+    for file in sorted(folder.glob('model*.onnx')):
+        other = _run_of(file)
+        if other == run.folder.name: continue
+        raise ConfigError(f"{file} {f'is of the run {other}' if other else 'was not exported by catdog'} and stays: {advice}")
+
 # %% ../../nbs/44_evaluation.formats.ipynb #2bda2bb4
 def export_run(
     run:Run,                     # Finished. ValueError where it is not
@@ -283,6 +302,7 @@ def export_run(
     formats, folder = check_formats(list(formats)), Path(folder)
     if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: pip install '.[deploy]'")
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
+    check_folder(run, folder)
     folder.mkdir(parents=True, exist_ok=True)
     exported = []
     for form in formats:
