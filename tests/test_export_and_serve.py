@@ -47,6 +47,14 @@ def test_folder_stands_alone(exported, pets):
     assert 'catdog' not in re.findall(r'^(?:import|from) (\w+)', (exported/'predict.py').read_text(), re.MULTILINE)
 
 
+def test_what_another_run_left_is_not_written_over(exported, copies):
+    before = (exported/'model.onnx').read_bytes()
+    for folder, words in ((exported, 'of something else than an export of baseline'), (next(copies.glob('test_resnet*')), 'is the folder of a run')):
+        done = catdog('export', next(copies.glob('baseline*')), '-o', folder)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+    assert (exported/'model.onnx').read_bytes() == before
+
+
 def test_formats_are_candidates(exported, copies):
     done = catdog('choose', copies, '--delta', 50, '--json')
     assert done.returncode in (0, 3), done.stderr
