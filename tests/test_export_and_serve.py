@@ -47,6 +47,15 @@ def test_folder_stands_alone(exported, pets):
     assert 'catdog' not in re.findall(r'^(?:import|from) (\w+)', (exported/'predict.py').read_text(), re.MULTILINE)
 
 
+def test_what_another_run_left_is_not_written_over(exported, copies):
+    before = (exported/'model.onnx').read_bytes()
+    refusals = {exported: 'of something else than an export of baseline', next(copies.glob('test_resnet*')): 'is the folder of a run'}
+    for folder, words in refusals.items():
+        done = catdog('export', next(copies.glob('baseline*')), '-o', folder)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+    assert (exported/'model.onnx').read_bytes() == before
+
+
 def test_formats_are_candidates(exported, copies):
     done = catdog('choose', copies, '--delta', 50, '--json')
     assert done.returncode in (0, 3), done.stderr
@@ -73,7 +82,7 @@ def server(exported):
         port = free.getsockname()[1]
     start = time.monotonic()
     command = [BIN/'catdog', 'serve', exported/'model.onnx', '--port', port, '--log', exported.parent/'log.jsonl']
-    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    with open(exported.parent/'server.txt', 'w') as said: process = subprocess.Popen([str(word) for word in command], stderr=said)
     address = f'http://127.0.0.1:{port}'
     while time.monotonic() < start+60:
         try:
@@ -81,7 +90,7 @@ def server(exported):
         except OSError: time.sleep(.05)
     yield address, process
     process.kill()
-    process.communicate()
+    process.wait()
 
 
 def ask(address, path, data=None):
@@ -97,6 +106,18 @@ def test_many_clients_get_their_own_answer(server, exported, pets):
     assert ask(address, '/predict', b'meow')['photos'][0]['error'] == 'not an image: plain text'
     with urllib.request.urlopen(f'{address}/metrics') as answer: text = answer.read().decode()
     assert f'catdog_requests_total{{status="200"}} {len(told)+1}.0' in text and 'catdog_batch_photos_count' in text
+
+
+def test_uploads_that_are_left_off_are_no_news(server, exported, pets):
+    "They cost the others nothing, and the log no traceback"
+    import socket
+    address, _ = server
+    photo = next(pets.rglob('*.jpg')).read_bytes()
+    begun = f'POST /predict HTTP/1.1\r\nHost: here\r\nContent-Length: {len(photo)}\r\n\r\n'.encode()+photo[:100]
+    for _ in range(20):
+        with socket.create_connection(('127.0.0.1', int(address.rpartition(':')[2]))) as line: line.sendall(begun)
+    assert ask(address, '/predict', photo)['photos'][0]['label'] in ('cat', 'dog')
+    assert 'Traceback' not in (exported.parent/'server.txt').read_text()
 
 
 def test_a_person_drops_a_photo(server, pets, page):

@@ -20,6 +20,19 @@ print(json.dumps(dict(answer=answer.tolist(), classes=model.pretrained_cfg.get('
 """
 
 
+PUSHES = """
+import json, os, sys, urllib.request
+from catdog.errors import ConfigError
+from catdog.evaluation.share import push_run
+from catdog.training.run import Run
+for part in sys.argv[2:]:
+    urllib.request.urlopen(os.environ['HF_ENDPOINT']+'/refuse', data=part.encode()).close()
+    try: told = push_run(Run(sys.argv[1]), 'someone/pets')
+    except ConfigError as error: told = f'refused: {error}'
+    print(json.dumps(told))
+"""
+
+
 class Hub(http.server.BaseHTTPRequestHandler):
     "A stand-in of the Hub on loopback: repositories made, files uploaded as they are or by LFS, a commit, and files given out"
     protocol_version = 'HTTP/1.1'
@@ -36,10 +49,20 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != 'HEAD': self.wfile.write(data)
 
+    def refused(self):
+        "Whether this is the call that is to be refused, which is answered"
+        refused = self.store['refuse'] and self.store['refuse'] in self.path
+        if refused: self.answer(dict(error='you may not'), 403)
+        return refused
+
     def body(self): return self.rfile.read(int(self.headers.get('Content-Length', 0)))
 
     def do_POST(self):
         data, here = self.body(), f'http://{self.headers["Host"]}'
+        if self.path == '/refuse':
+            self.store['refuse'] = data.decode()
+            return self.answer()
+        if self.refused(): return
         self.store['asked'].append((self.path, self.headers.get('Authorization')))
         if self.path == '/api/repos/create': return self.answer(dict(url=f"{here}/someone/pets", name='someone/pets', id='someone/pets'))
         if self.path == '/api/validate-yaml': return self.answer(dict(errors=[], warnings=[]))
@@ -62,12 +85,15 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if kind == 'lfsFile': files[value['path']] = self.store['objects'][value['oid']]
 
     def do_PUT(self):
-        self.store['objects'][self.path.rpartition('/')[2]] = self.body()
+        data = self.body()
+        if self.refused(): return
+        self.store['objects'][self.path.rpartition('/')[2]] = data
         self.answer()
 
     def do_GET(self):
         match = re.fullmatch('/someone/pets/resolve/([^/]+)/(.+)', self.path.partition('?')[0])
-        if self.path.startswith('/api/models/someone/pets'):
+        there = self.store['refuse'] != '/repos/create'      # whose client looks whether it is there already
+        if there and self.path.startswith('/api/models/someone/pets'):
             return self.answer(dict(id='someone/pets', sha='a'*40, siblings=[dict(rfilename=name) for name in self.store['files']]))
         if not match or match[2] not in self.store['files']:
             return self.answer(dict(error='Entry not found'), 404, X_Error_Code='EntryNotFound')
@@ -81,7 +107,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 def hub(tmp_path):
     "A Hub on loopback and the variables by which its client finds it"
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    server.store = dict(files={}, objects={}, asked=[])
+    server.store = dict(files={}, objects={}, asked=[], refuse='')
     threading.Thread(target=server.serve_forever, daemon=True).start()
     given = dict(HF_ENDPOINT=f'http://127.0.0.1:{server.server_port}', HF_HUB_OFFLINE='0', HF_TOKEN='hf_secret', HF_HOME=str(tmp_path/'hf'))
     yield server.store, {**os.environ, **given, 'HF_HUB_DISABLE_XET': '1'}
@@ -115,3 +141,14 @@ def test_nothing_is_sent_where_a_photo_would_travel(runs, hub, pets, tmp_path):
     (tmp_path/'out'/'holiday.txt').write_bytes(next((pets/'cat').iterdir()).read_bytes())
     done = catdog('push', next(runs.glob('test_resnet*')), 'someone/pets', '--with', tmp_path/'out', env=environment)
     assert done.returncode == 2 and 'holiday.txt holds a photo' in done.stderr and store['asked'] == []
+
+
+def test_a_hub_that_refuses_is_told_at_each_call(runs, hub):
+    "Whichever call it refuses, the person reads why, no file has arrived, and the same push goes through afterwards"
+    store, environment = hub
+    parts = ['/repos/create', '/preupload/', '/objects/batch', '/lfs/', '/commit/']
+    done = run(sys.executable, '-c', PUSHES, next(runs.glob('test_resnet*')), *parts, 'nothing', env=environment)
+    assert done.returncode == 0, done.stderr
+    *refused, passed = map(json.loads, done.stdout.splitlines())
+    for part, told in zip(parts, refused, strict=True): assert told.startswith('refused: the Hub did not take someone/pets: '), (part, told)
+    assert passed.endswith('/someone/pets') and 'model.safetensors' in store['files']

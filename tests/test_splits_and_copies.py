@@ -146,6 +146,16 @@ def test_a_layout_among_other_pictures():
     assert (groups[len(pictures):].to_numpy() == groups[:10].to_numpy()).mean() >= .9 and groups[:200].nunique() >= 199
 
 
+def test_a_small_layout_among_other_pictures():
+    "Too few to say what they have in common; of two of them the others say it"
+    pictures = [*LAYOUTS['X-rays'][0](80), *(draw_picture('cat', number) for number in range(60))]
+    copies = [COPIES['saved again'](picture) for picture in pictures[:10]]
+    copies += [cropped(picture, .03, .01, .99, .97) for picture in pictures[10:20]]
+    groups = group_duplicates(looks_of([*pictures, *copies]))
+    found = groups[140:].to_numpy() == groups[:20].to_numpy()
+    assert found[:10].all() and found[10:].mean() >= .8 and groups[:140].nunique() >= 138
+
+
 CROPPED = {'X-rays': .6, 'digits': .8}     # that are found at least; before the third look hardly any was
 
 

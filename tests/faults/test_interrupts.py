@@ -111,15 +111,17 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
 
 @pytest.mark.skipif(os.environ.get('CATDOG_FAULTS') != 'long', reason='waits for JupyterLab to have forgotten the question')
 def test_a_question_that_was_answered_with_no_is_no_interrupt(tmp_path):
-    lab = subprocess.Popen([str(BIN/'catdog'), 'lab', 'mine', '--no-browser', '--allow-root'], cwd=tmp_path, stdin=subprocess.PIPE,
+    "JupyterLab asks on a terminal only"
+    keyboard, terminal = os.openpty()
+    lab = subprocess.Popen([str(BIN/'catdog'), 'lab', 'mine', '--no-browser', '--allow-root'], cwd=tmp_path, stdin=terminal,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=take_interrupts)
     deadline = time.monotonic()+60
     while not has_a_server(lab) and time.monotonic() < deadline: time.sleep(.2)
     os.killpg(lab.pid, signal.SIGINT)
-    lab.stdin.write('n\n')
-    lab.stdin.flush()
+    os.write(keyboard, b'n\n')
     time.sleep(17)
     assert lab.poll() is None                               # it goes on, and is closed in its own way later
     for server in psutil.Process(lab.pid).children(): server.send_signal(signal.SIGTERM)
     _, said = lab.communicate(timeout=60)
+    for end in (keyboard, terminal): os.close(end)
     assert lab.returncode == 0 and 'catdog: interrupted' not in said, said
