@@ -638,7 +638,7 @@ def find(
     max_mb:Annotated[Optional[float], typer.Option(help="Most MiB the model's file may have.")]=None,
     max_gpu_mb:Annotated[Optional[float], typer.Option(help='Most MiB of a GPU that a training step may take.')]=None,
     delta:Annotated[float, typer.Option(help='Points of accuracy that may be given up for less cost.')]=1.,
-    budget:Annotated[Optional[str], typer.Option(help='Time for trainings, such as 30m [all rounds: a third of training everything].')]=None,
+    budget:Annotated[Optional[str], typer.Option(help='Time for training, such as 30m [all rounds: a third of training everything].')]=None,
     licence:Annotated[Optional[str], typer.Option(help="Licence that the weights must have, such as 'apache-2.0,mit'.")]=None,
     weights:Annotated[str, typer.Option(help='As for train.')]='auto',
     image_size:Annotated[int, typer.Option(help='Side of the square input, in pixels.')]=128,
