@@ -21,7 +21,7 @@ from torch import nn
 from ..machine import say_aside
 from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, hash_files, public_address, user_path, write_atomically
+from ..files import cache_folder, check_kept, hash_files, public_address, user_path, write_atomically
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -134,6 +134,7 @@ def measure_costs(
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #17327f76
 _KEPT = ('predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx')
+_MADE_ANEW = ('model.onnx',)          # where costs are measured again
 
 def _probabilities(training, side, loader):
     "Of the photos of one side; from their features, which are kept, where no epoch has changed the backbone"
@@ -305,8 +306,8 @@ def _update_costs(run, found, here):
     if before != now: elsewhere[before] = dict(cost=known, artefact=record.artefact and record.artefact.to_dict(), hardware=machine)
     elsewhere.pop(now, None)
     cost, trained_on = {**(known if before == now else {}), **found}, record.trained_on or record.hardware
-    run.update(cost=cost, artefact=artefact, hardware=here, trained_on=trained_on.to_dict(),
-        costs_elsewhere=elsewhere, files=hash_files(run.folder, _KEPT))
+    files = {**hash_files(run.folder, _KEPT), **(record.files or {}), **hash_files(run.folder, _MADE_ANEW)}
+    run.update(cost=cost, artefact=artefact, hardware=here, trained_on=trained_on.to_dict(), costs_elsewhere=elsewhere, files=files)
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #7678a5f3
 def _check_run(run):
@@ -314,6 +315,8 @@ def _check_run(run):
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
     weights = run.folder/'model.safetensors'
     if not weights.is_file(): raise ValueError(f'{run.folder} has no model.safetensors: without its weights it cannot be evaluated again')
+    for name in _KEPT:
+        if name not in _MADE_ANEW: check_kept(run.folder/name)
 
 def evaluate_folder(
     run:Run,                     # Finished. ValueError where it is not
