@@ -248,9 +248,21 @@ class Race:
     def may_spend(self)->float:
         "Seconds that are left."
         given = read_duration(self.field.config.budget)
-        measured = self.field.cost_seconds
-        if given is None: given = (whole_grid(self.evidence)+measured)/3-measured-self.field.head_seconds
-        return given-spent_seconds(self.evidence)
+        if given is not None: return given-spent_seconds(self.evidence)
+        return self.everything/3-self.cost_seconds-self.field.head_seconds-spent_seconds(self.evidence)
+
+    @property
+    def cost_seconds(self)->float:
+        "What measuring took: of all candidates first, and of each trained network."
+        return self.field.cost_seconds+sum(self._measured())
+
+    @property
+    def everything(self)->float:
+        "Seconds that training all of it would take, each network measured once."
+        measured = self._measured()
+        return whole_grid(self.evidence)+self.field.cost_seconds+(len(self.evidence.names)*float(np.mean(measured)) if measured else 0.)
+
+    def _measured(self): return [run.record.timings.cost_seconds for run in (self.runs or {}).values() if run.record.timings.cost_seconds]
 
 def _without(race, name, reason):
     "The race without a candidate"
@@ -339,8 +351,7 @@ def best_guess(
 def _cost_sentence(race):
     "What the answer cost, against training everything"
     evidence = race.evidence
-    spent, heads, costs = spent_seconds(evidence), race.field.head_seconds, race.field.cost_seconds
-    grid = whole_grid(evidence)+costs
+    spent, heads, costs, grid = spent_seconds(evidence), race.field.head_seconds, race.cost_seconds, race.everything
     trainings, all_of_them = sum(len(evidence.done(name)) for name in evidence.names), len(evidence.names)*evidence.folds
     took = f'{plural(trainings, "training")} of {all_of_them} and {duration(spent)} of training'
     before = f'after {duration(costs)} for the costs and {duration(heads)} for frozen features'

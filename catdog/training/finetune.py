@@ -363,6 +363,7 @@ def _go_on_from_head(training, keep, right, temperature):
     if resolved['epochs']:
         _divide_head(training.model, temperature)
         keep.begin(training.model)
+        keep.take(training.model, keep.lowest, 0)
     if resolved['epochs'] or resolved['recipe'] == 'frozen': return ''
     return f"the head is right on {percent(right)}% of photos held out: fine-tuning is left out (recipe = 'finetune' does it all the same)"
 
@@ -530,6 +531,9 @@ def _tuned_networks(training, history, keep):
         losses, temperature, correct = _validation_losses(training)
         if of_tuned < 1: history.add(epoch=last['epoch'], phase='average', valid_loss=float(losses.mean()), accuracy=correct)
         yield losses, temperature, 'average' if of_tuned < 1 else last['epoch'], _copied(model)
+    if keep.epochs and keep.epoch_of_best not in (0, last['epoch']):      # single epochs are candidates where patience was asked for
+        model.load_state_dict(keep.best)
+        yield *_validation_losses(training)[:2], keep.epoch_of_best, keep.best
 
 def _copied(model): return {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -540,7 +544,7 @@ def _consider_tuned(training, history, keep, timings):
     model.load_state_dict(keep.start)
     before, *_ = _validation_losses(training)
     timings['compared'], found = _compared(before, losses)
-    if not prefers_tuned(*found, _promising(training, timings)): return
+    if not prefers_tuned(*found, _promising(training, timings)): return keep.take(model, float(before.mean()), 0)
     model.load_state_dict(weights)
     _divide_head(model, temperature)
     timings['compared']['temperature'] = round(temperature, 3)
