@@ -72,12 +72,12 @@ def explain_error(
 # %% ../nbs/00_errors.ipynb #4c7dd875
 def _came_from():
     "Where pip found catdog: 'clone', 'index', or an address at which it finds it again"
-    from importlib.metadata import PackageNotFoundError, distribution
+    from importlib.metadata import distributions
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
-    try: noted = distribution('catdog-timm').read_text('direct_url.json')
-    except PackageNotFoundError: return 'clone'
-    if not noted: return 'index'
+    found = list(distributions(name='catdog-timm'))      # in a clone also what building left there, which knows nothing
+    noted = next((text for one in found if (text := one.read_text('direct_url.json'))), None)
+    if not noted: return 'index' if any(one.read_text('INSTALLER') for one in found) else 'clone'
     noted = json.loads(noted)
     if 'vcs_info' in noted: return f"{noted['vcs_info']['vcs']}+{noted['url']}"
     gone = noted['url'].startswith('file:') and not os.path.isfile(url2pathname(urlsplit(noted['url']).path))

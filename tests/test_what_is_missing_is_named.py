@@ -1,6 +1,7 @@
 """Whatever lacks a package says which extra brings it, in one form that fits how catdog was installed."""
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -48,3 +49,10 @@ def test_nobody_writes_it_by_hand(path):
     cells = [''.join(cell['source']) for cell in json.loads(path.read_text())['cells'] if cell['cell_type'] == 'code']
     exported = [cell for cell in cells if re.search(r'^#\| *exporti?\b', cell, re.M) and 'def install_line' not in cell]
     assert not [line for cell in exported for line in cell.splitlines() if re.search(r"pip install ['\"]?\.|\[extra\]", line)]
+
+
+def test_where_catdog_came_from_is_the_same_in_its_clone_and_elsewhere(tmp_path):
+    "What building leaves in a clone says nothing of it"
+    ask = [sys.executable, '-c', 'from catdog.errors import install_line; print(install_line("deploy"))']
+    here, elsewhere = (subprocess.run(ask, cwd=folder, capture_output=True, text=True).stdout for folder in (ROOT, tmp_path))
+    assert here == elsewhere != ''
