@@ -3,6 +3,7 @@
 Its network is the baseline, trained on the drawn sample where catdog's cache does not hold that run yet; --model takes another artefact.
 """
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -36,9 +37,11 @@ def main():
     parser.add_argument('--out', type=Path, default=LIVE, help='folder of the page')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        try: print(write_page(args.model or train_baseline(), args.out, examples=draw_examples(Path(folder))))
-        except ConfigError as error:
-            print(f'The site is whole but for its live page: {error}', file=sys.stderr)
+        page = Path(folder)/'live'
+        try: made = write_page(args.model or train_baseline(), page, examples=draw_examples(Path(folder)))
+        except ConfigError as error: return print(f'The site is whole but for its live page: {error}', file=sys.stderr)
+        shutil.copytree(page, args.out, dirs_exist_ok=True)      # over what the site left there
+        print(args.out/made.relative_to(page))
 
 
 if __name__ == '__main__': main()

@@ -1,4 +1,5 @@
 """Whatever lacks a package says which extra brings it, in one form that fits how catdog was installed."""
+import importlib
 import json
 import re
 import subprocess
@@ -39,6 +40,7 @@ def test_one_form_for_all(who, origin, monkeypatch, tmp_path):
     package, extra, need = LACKING[who]
     monkeypatch.setenv('CATDOG_CACHE', str(tmp_path))
     monkeypatch.setitem(sys.modules, package, None)       # as if it were not installed
+    monkeypatch.delitem(importlib.import_module('fsspec.registry')._registry, 's3', raising=False)   # nor found by an earlier test
     monkeypatch.setattr(errors, '_came_from', lambda: origin)
     with pytest.raises((ValueError, doctor.NotHereError)) as caught: need()
     assert errors.install_line(extra, origin) in str(caught.value)
