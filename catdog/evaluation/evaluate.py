@@ -306,7 +306,7 @@ def _update_costs(run, found, here):
     if before != now: elsewhere[before] = dict(cost=known, artefact=record.artefact and record.artefact.to_dict(), hardware=machine)
     elsewhere.pop(now, None)
     cost, trained_on = {**(known if before == now else {}), **found}, record.trained_on or record.hardware
-    files = {**hash_files(run.folder, _KEPT), **(record.files or {}), **hash_files(run.folder, _MADE_ANEW)}
+    files = {**(record.files or hash_files(run.folder, _KEPT)), **hash_files(run.folder, _MADE_ANEW)}
     run.update(cost=cost, artefact=artefact, hardware=here, trained_on=trained_on.to_dict(), costs_elsewhere=elsewhere, files=files)
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #7678a5f3

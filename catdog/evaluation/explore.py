@@ -90,7 +90,7 @@ def _legend(names, colours, y):
 def draw_map(
     survey:Survey,
     most:int=600,                # Photos to draw; more are drawn by lot
-    side:int=180,                # Longest side of the photo shown, in pixels
+    side:int=110,                # Longest side of the photo shown, in pixels: each goes into the page
     seed:int=42
 )->str:                          # HTML with one SVG
     "The map of a survey: a dot a photo, coloured by class, with the photo where it is pointed at."

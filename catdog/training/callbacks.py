@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['GrowImages', 'StepSeed', 'batch_norms', 'FrozenNorms', 'plain_model', 'GradualUnfreezing', 'SoftCrossEntropy',
            'MixImages', 'Erase', 'class_weights', 'balanced_order', 'BalanceClasses', 'Accumulate', 'AverageWeights',
-           'KeepBest', 'average_with', 'StopEarly', 'seen_by', 'soft_loss', 'Distill', 'JudgeOnce', 'DivergedError',
-           'StopDiverged', 'BFloat16']
+           'copy_weights', 'KeepBest', 'average_with', 'StopEarly', 'seen_by', 'soft_loss', 'Distill', 'JudgeOnce',
+           'DivergedError', 'StopDiverged', 'BFloat16']
 
 # %% ../../nbs/28_training.callbacks.ipynb #b8154d0b
 import math
@@ -186,10 +186,14 @@ class AverageWeights(Callback):
     def recall(self, tensors, _): self.ema.module.load_state_dict(tensors)
 
 # %% ../../nbs/28_training.callbacks.ipynb #0cd98c52
-def _copy(model): return {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+def copy_weights(
+    model:nn.Module
+)->dict[str, torch.Tensor]:      # On the processor, as `load_state_dict` takes them
+    "A network's weights as they are now."
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 class KeepBest(Callback):
-    "Remember the weights with the lowest validation log loss, and those a fine-tuning started from."
+    "Remember the best weights by the validation photos, and those a fine-tuning started from."
     order = 62
     def __init__(self,
         history,
@@ -212,13 +216,13 @@ class KeepBest(Callback):
         epoch:int|str            # Or 'average'
     ):
         "Keep a copy of the weights, whatever was best so far."
-        self.best, self.lowest, self.epoch_of_best = _copy(model), loss, epoch
+        self.best, self.lowest, self.epoch_of_best = copy_weights(model), loss, epoch
 
     def begin(self,
         model:nn.Module          # With the weights that a fine-tuning starts from
     ):
         "Remember what tuned weights are averaged with."
-        self.start = _copy(model)
+        self.start = copy_weights(model)
 
     def after_validate(self):
         if self.epochs: self.consider(plain_model(self.model), self.history.rows[-1]['valid_loss'], self.epoch+1)

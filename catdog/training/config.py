@@ -153,7 +153,7 @@ class VariationSettings(LearningSettings):
     erasing:float = Field(0., ge=0, le=1, description='probability of erasing a patch of a training photo')
     ema:float|None = Field(None, gt=0, lt=1,
         description='decay of an exponential moving average of the weights, which is then validated and kept; None is off')
-    keep:Literal['best', 'last'] = Field('best', description='weights to keep: those with the lowest validation log loss, or the last')
+    keep:Literal['best', 'last'] = Field('best', description='weights to keep: the best by the validation photos, or the last')
     wise_ft:float|None = Field(0.5, gt=0, lt=1,
         description='when fine-tuning: share of the tuned weights in an average with those before, one of the candidates; None is off')
     patience:int|None = Field(None, ge=1, description='end after so many epochs without a lower validation log loss; None trains all')

@@ -48,7 +48,7 @@ from .processes import (ShareBatches, drop_small_rest, end_with_notebook, launch
     remove_launch, shared_store, world_size)
 from .callbacks import (Accumulate, AverageWeights, BalanceClasses, BFloat16, Distill, DivergedError, Erase,
     FrozenNorms, GradualUnfreezing, GrowImages, JudgeOnce, KeepBest, MixImages, SoftCrossEntropy, StepSeed, StopDiverged, StopEarly,
-    average_with, batch_norms, class_weights, seen_by)
+    average_with, batch_norms, class_weights, copy_weights, seen_by)
 from .history import History, TerminalProgress
 from .checkpoint import Checkpoint, ResumableLearner, SkipBatches
 from .tracking import pause_tracking, start_tracking
@@ -465,7 +465,7 @@ def _promising(training, timings):
 def _brings_something(training, keep, timings):
     "Whether a tuning may still gain on what it started from; what was found is noted, and the weights are as before"
     model, config = training.model, training.config
-    now = {name: value.clone() for name, value in model.state_dict().items()}
+    now = copy_weights(model)
     model.load_state_dict(keep.start)
     before, *_ = _validation_losses(training)
     model.load_state_dict(now)
@@ -491,7 +491,7 @@ def _judge(training, keep, timings):
 def _fit_epochs(training, history, keep, checkpoint, progress, timings):
     "Train the epochs, in smaller batches where they do not fit; the callback that says whether they diverged, and whether they were ended"
     model, learner, rows = training.model, training.learner, list(history.rows)
-    start = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    start = copy_weights(model)
     while True:
         cbs, judges = training_callbacks(training, history, keep, checkpoint), _judge(training, keep, timings)
         try:
@@ -524,18 +524,16 @@ def _end_diverged(training, keep, stop):
 def _tuned_networks(training, history, keep):
     "Of the last weights and two averages with the start: validation losses, temperature, what it is called, and the weights"
     model, share, last = training.model, training.config.wise_ft, history.rows[-1]
-    tuned = {name: value.clone() for name, value in model.state_dict().items()}
+    tuned = copy_weights(model)
     for of_tuned in (1., share, (1+share)/2):
         model.load_state_dict(tuned)
         if of_tuned < 1: average_with(model, keep.start, of_tuned)
         losses, temperature, correct = _validation_losses(training)
         if of_tuned < 1: history.add(epoch=last['epoch'], phase='average', valid_loss=float(losses.mean()), accuracy=correct)
-        yield losses, temperature, 'average' if of_tuned < 1 else last['epoch'], _copied(model)
+        yield losses, temperature, 'average' if of_tuned < 1 else last['epoch'], copy_weights(model)
     if keep.epochs and keep.epoch_of_best not in (0, last['epoch']):      # single epochs are candidates where patience was asked for
         model.load_state_dict(keep.best)
         yield *_validation_losses(training)[:2], keep.epoch_of_best, keep.best
-
-def _copied(model): return {name: value.clone() for name, value in model.state_dict().items()}
 
 def _consider_tuned(training, history, keep, timings):
     "Keep the best of the tuned networks, as sure as it is right, unless the head is to be preferred"
