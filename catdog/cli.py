@@ -1037,3 +1037,6 @@ def main():
         if not error.name or error.name.startswith('catdog'): raise
         _say(f'catdog: {explain_missing(error.name)}')
         sys.exit(2)
+    except OSError as error:             # of an import, such as torch's where no temporary folder is left
+        _say(f'catdog: {explain_error(error)}')
+        sys.exit(2)
