@@ -873,6 +873,7 @@ def predict(
                     counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
     many = sum(counts.values()) > 1
     if many or device or provider: _say(f'{summarise_rows(counts, time.monotonic()-start)}, by {predictor.runs_on}')
+    if not counts: _say('no photo was named')
     if out: typer.echo(out)
     if '' in counts: raise typer.Exit(1)
 
