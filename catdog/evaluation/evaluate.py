@@ -7,7 +7,7 @@ __all__ = ['predict_photos', 'measure_costs', 'sure_thresholds', 'artefact_facts
            'find_others', 'known_photos', 'name_content', 'test_on', 'place_of', 'evaluate_folder', 'add_artefact']
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #ef160154
-import hashlib, json, os, re, time
+import hashlib, os, re, time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import nn
 from ..machine import say_aside
 from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, check_kept, hash_files, public_address, user_path, write_atomically
+from ..files import cache_folder, check_kept, hash_files, open_record, public_address, seal_record, user_path, write_atomically
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -84,14 +84,14 @@ def _cost_file(model, shape, photos, precision):
 
 def _kept_costs(file):
     "What was measured, or None where nothing is kept that still holds"
-    try: found, age = json.loads(file.read_text()), time.time()-file.stat().st_mtime
+    try: found, age = open_record(file.read_bytes(), file), time.time()-file.stat().st_mtime
     except (OSError, ValueError): return None
     return found if age < (_HOLDS if found.get('busy', 1) <= _QUIET else _BUSY_HOLDS) else None
 
 def _keep_costs(file, found):
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(found).encode())
+        write_atomically(file, seal_record(found))
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #9af84e3f
 def _measure_here(name, model, shape, jpegs, exported, note, precision, provider):
@@ -131,7 +131,7 @@ def measure_costs(
     return found
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #17327f76
-_KEPT = ('predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx')
+_KEPT = ('history.csv', 'predictions.parquet', 'valid_predictions.parquet', 'photos.parquet', 'model.safetensors', 'model.onnx')
 _MADE_ANEW = ('model.onnx',)          # where costs are measured again
 
 def _probabilities(training, side, loader):

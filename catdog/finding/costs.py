@@ -14,7 +14,7 @@ import psutil, torch
 from torch import nn
 
 from ..errors import ConfigError
-from ..files import cache_folder, write_atomically
+from ..files import cache_folder, open_record, seal_record, write_atomically
 from ..machine import usable_cores
 from ..device import describe_hardware, pick_device
 from ..models.backbone import build_model
@@ -106,7 +106,7 @@ def _measure(arch, classes, image_size, jpegs, device):
 # %% ../../nbs/63_finding.costs.ipynb #2c952c22
 def _kept_cost(file):
     "What was measured before; None where nothing was"
-    try: return CandidateCost(**json.loads(file.read_text()))
+    try: return CandidateCost(**open_record(file.read_bytes(), file))
     except (OSError, ValueError, TypeError): return None
 
 def _is_quiet():
@@ -129,7 +129,7 @@ def measure_candidate(
         warnings.simplefilter('ignore')
         cost = _measure(arch, classes, image_size, jpegs, device)
     file.parent.mkdir(exist_ok=True)
-    write_atomically(file, json.dumps(asdict(cost)).encode())
+    write_atomically(file, seal_record(asdict(cost)))
     return cost
 
 # %% ../../nbs/63_finding.costs.ipynb #0b250bc4
