@@ -17,7 +17,7 @@ SITE = ROOT/'_docs'
 UNSERVED = """<script>if (location.protocol === 'file:') addEventListener('DOMContentLoaded', () => {
   const note = document.createElement('p');
   note.className = 'quarto-unserved';
-  note.textContent = 'Opened as a file: search needs the pages served. Run `make serve` and open http://127.0.0.1:8000.';
+  note.textContent = 'Opened as a file: search needs the pages served. Run make serve and open http://127.0.0.1:8000.';
   document.querySelector('main')?.prepend(note);
 });</script>"""
 # What smalldocs says of what only Quarto reads, of what is added afterwards, and of where it wrote
@@ -172,6 +172,7 @@ if __name__ == '__main__':
     (SITE/'results-narrow.svg').write_text(figure(narrow=True), encoding='utf-8')
     rewrite([SITE/'index.html'], with_narrow_figure)
     rewrite(SITE.rglob('*.css'), without_web_fonts)
+    rewrite(SITE.glob('search.json'), with_plain_names)
     rewrite(SITE.rglob('*.html'), lambda page: with_whole_options(with_plain_names(with_note(with_descriptions(page)))))
     print(SITE/'index.html')
     print('To read it with its search: make serve')
