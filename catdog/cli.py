@@ -8,8 +8,9 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/75_cli.ipynb #8157918b
-import atexit, gc, inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
+import atexit, difflib, gc, inspect, itertools, json, logging, os, re, shlex, shutil, signal, sys, textwrap, threading, time, warnings
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Optional, get_args, get_origin
 
@@ -55,6 +56,7 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt: raise _interrupted(_AGAIN) from None
         except Exception as error:
             if not isinstance(error, typer.Exit) and _PRESSED: raise _interrupted(_AGAIN) from None
+            _suggest_option(error)
             _explain_usage(error, self.words)
             raise
 
@@ -96,6 +98,17 @@ def _explain_usage(error, words):
     if not switch: return
     keep = f'; to keep what it prints, add > {extra[1]}' if switch in _PRINTING else ''
     error.message = f'{error.message}. {switch} is a switch and takes no value{keep}.'
+
+# %% ../nbs/75_cli.ipynb #88692f47
+def _likeness(option, known): return difflib.SequenceMatcher(None, option, known).ratio()
+
+def _suggest_option(error):
+    "Of the options that a misspelt one resembles, the one that was meant, or all with the nearest first"
+    option, alike = getattr(error, 'option_name', ''), list(getattr(error, 'possibilities', None) or [])
+    if not alike: return
+    alike = sorted(alike, key=partial(_likeness, option), reverse=True)
+    if option.replace('_', '-') in alike: alike = [option.replace('_', '-')]
+    error.message, error.possibilities = f"No such option: {option}. Did you mean {listing(alike[:3], last='or')}?", None
 
 # %% ../nbs/75_cli.ipynb #f142931b
 def _without_keys(text):
@@ -872,6 +885,7 @@ def predict(
                     show(row)
                     counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
     many = sum(counts.values()) > 1
+    if not counts: _say('no photo was labelled: nothing was named')
     if many or device or provider: _say(f'{summarise_rows(counts, time.monotonic()-start)}, by {predictor.runs_on}')
     if out: typer.echo(out)
     if '' in counts: raise typer.Exit(1)
