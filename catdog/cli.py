@@ -660,7 +660,9 @@ def next_(
     from catdog import door
     with plain_errors():
         from catdog.finding.narrow import describe_ways
-        typer.echo(_wrapped(describe_ways(door.compare(runs), delta)))
+        comparison = door.compare(runs)
+        for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
+        typer.echo(_wrapped(describe_ways(comparison, delta)))
 
 # %% ../nbs/77_cli.ipynb #c561dfa0
 _SWEEP_HELP = """Train many models: every combination of the values given, each in a process of its own.

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['user_path', 'cache_folder', 'partial_path', 'write_atomically', 'making', 'new_file', 'hash_file', 'hash_files',
-           'changed_files', 'check_kept', 'safe_name', 'public_address', 'read_table']
+           'changed_files', 'seal_record', 'open_record', 'check_kept', 'safe_name', 'public_address', 'read_table']
 
 # %% ../nbs/01_files.ipynb #2fb6ccda
 import errno, hashlib, io, json, os, platform, re, secrets, shutil, stat
@@ -156,15 +156,42 @@ def changed_files(
     now = hash_files(folder, hashes)
     return [name for name in now if now[name] != hashes[name]]
 
+# %% ../nbs/01_files.ipynb #b28dcb47
+_AGAIN = 'copy it again, or remove the run folder and run it again'
+
+def _hash_fields(fields):
+    "The SHA-256 of a record's fields"
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+def seal_record(
+    fields:dict              # What JSON can hold, or what `str` makes text of; `sha256` is replaced
+)->bytes:                    # JSON whose first line holds the hash of the rest
+    "A record that shows whether it was changed."
+    plain = json.loads(json.dumps({name: value for name, value in fields.items() if name != 'sha256'}, default=str))
+    return (json.dumps({'sha256': _hash_fields(plain), **plain}, indent=1)+'\n').encode()
+
+def open_record(
+    data:bytes,              # As `seal_record` gives it, or JSON without a hash
+    path:str|Path            # Where it was read, for the error
+)->dict:                     # Without the hash
+    "A record's fields. ValueError where it is damaged, or was changed after it was written."
+    try: fields = json.loads(data)
+    except (ValueError, RecursionError) as error: raise ValueError(f'{path} is damaged ({error}): {_AGAIN}') from None
+    if not isinstance(fields, dict): raise ValueError(f'{path} is no record of a run: it holds no fields by name')
+    kept = fields.pop('sha256', None)
+    if kept is None or kept == _hash_fields(fields): return fields
+    raise ValueError(f'{path} was changed after it was written: copy it again or, if the change is yours, remove its line "sha256"')
+
 # %% ../nbs/01_files.ipynb #f17de60d
 def check_kept(
     path:str|Path            # A file beside the `run.json` of a run, or any other
 ):
-    "ValueError where a finished run left something else in this file."
+    "ValueError where a finished run left something else in this file, or its record was changed."
     path = Path(path)
-    try: record = json.loads((path.parent/'run.json').read_text())
-    except (OSError, ValueError, RecursionError): return
-    ended = isinstance(record, dict) and record.get('status') == 'finished' and isinstance(record.get('files'), dict)
+    try: data = (path.parent/'run.json').read_bytes()
+    except OSError: return
+    record = open_record(data, path.parent/'run.json')
+    ended = record.get('status') == 'finished' and isinstance(record.get('files'), dict)
     kept = record['files'].get(path.name) if ended else None
     if not kept or not changed_files(path.parent, {path.name: kept}): return
     raise ValueError(f'{path} is not what its run left, so it is damaged or of another run: copy it again, or train the run with --rerun')

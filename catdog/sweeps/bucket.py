@@ -7,12 +7,12 @@ __all__ = ['BucketError', 'is_bucket', 'upload_run', 'read_records', 'finished_r
            'drop_unfinished', 'fetch_runs']
 
 # %% ../../nbs/49_sweeps.bucket.ipynb #90f4d9f3
-import fnmatch, hashlib, json, re, shutil, tarfile, tempfile
+import fnmatch, hashlib, re, shutil, tarfile, tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import install_line
-from ..files import cache_folder, user_path, write_atomically
+from ..files import cache_folder, open_record, user_path, write_atomically
 
 # %% ../../nbs/49_sweeps.bucket.ipynb #4960fc39
 class BucketError(ValueError):
@@ -68,7 +68,7 @@ def read_records(
         found = files.glob(f'{root}/*/run.json')
         for path, content in (files.cat(found) if found else {}).items():
             name = path.split('/')[-2]
-            try: records[name] = json.loads(content)
+            try: records[name] = open_record(content, path)
             except ValueError: records[name] = {}
     return records
 

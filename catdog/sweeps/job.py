@@ -68,14 +68,19 @@ def _is_this_python(program):
     same = os.path.realpath(program) == os.path.realpath(sys.executable)      # as those of two environments may be
     return program in plain or same and Path(program).parent == Path(sys.executable).parent
 
+def _is_own_kernel(spec):
+    "Whether a kernel is this Python's and nothing else: it starts ipykernel, and sets no variables"
+    starts = [str(word) for word in spec.argv or []]
+    return starts[-4:] == ['-m', 'ipykernel_launcher', '-f', '{connection_file}'] and not spec.env and _is_this_python(starts[0])
+
 def kernel_environment()->dict[str, str]:    # To add to this process's; empty where nothing need be said
     "Variables that make Jupyter's kernel `python3` one of this Python, and let it start where the home folder takes no files."
     from ipykernel.kernelspec import get_kernel_dict
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.kernelspec import KernelSpecManager
     variables = {} if _takes_files(Path(os.environ.get('IPYTHONDIR') or Path.home()/'.ipython')) else _places_elsewhere()
-    try: known = KernelSpecManager().get_kernel_spec('python3').argv
-    except NoSuchKernel: known = []
-    if known and _is_this_python(known[0]): return variables
+    try: known = KernelSpecManager().get_kernel_spec('python3')
+    except Exception: known = None       # none is there, or a file that is damaged in any way
+    if known and _is_own_kernel(known): return variables
     home = cache_folder()/'jupyter'/hashlib.sha256(sys.executable.encode()).hexdigest()[:12]
     folder = home/'kernels'/'python3'
     folder.mkdir(parents=True, exist_ok=True)

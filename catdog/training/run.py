@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, check_kept, hash_file, public_address, user_path, write_atomically
+from ..files import cache_folder, check_kept, hash_file, open_record, public_address, seal_record, user_path, write_atomically
 from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
@@ -262,10 +262,7 @@ class Run:
     def record(self)->RunRecord:
         "What `run.json` holds; an empty one where there is none. ValueError where it cannot be read."
         path = self.folder/'run.json'
-        if not path.exists(): return RunRecord()
-        try: fields = json.loads(path.read_text())
-        except (ValueError, RecursionError) as error: raise ValueError(f'{path} is damaged ({error}): {AGAIN}') from None
-        return read_record(fields, path)
+        return read_record(open_record(path.read_bytes(), path), path) if path.exists() else RunRecord()
 
     @property
     def info(self)->dict:
@@ -299,8 +296,7 @@ class Run:
         "Write fields to `run.json`."
         record = read_record({**self.info, **fields}, self.folder/'run.json')
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(record.to_dict(), indent=1, default=str)
-        write_atomically(self.folder/'run.json', (text+'\n').encode())
+        write_atomically(self.folder/'run.json', seal_record(record.to_dict()))
 
 # %% ../../nbs/25_training.run.ipynb #4f8577cb
 @lru_cache
