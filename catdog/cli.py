@@ -661,7 +661,7 @@ def next_(
     with plain_errors():
         from catdog.finding.narrow import describe_ways
         comparison = door.compare(runs)
-        for name, reason in comparison.left_out.items(): _say(f'left out {name}: {reason}')
+        for name, reason in comparison.left_out.items(): say(f'left out {name}: {reason}')
         typer.echo(_wrapped(describe_ways(comparison, delta)))
 
 # %% ../nbs/77_cli.ipynb #c561dfa0
