@@ -129,6 +129,7 @@ def label_photos(
                 for row in describe_photos(predictor, find_paths(images, sys.stdin), batch_size, workers):
                     show(row)
                     counts[row.get('label', '')] = counts.get(row.get('label', ''), 0)+1
+    if not counts: say('no photo was labelled: nothing was named')
     many = sum(counts.values()) > 1
     if many or device or provider: say(f'{summarise_rows(counts, time.monotonic()-start)}, by {predictor.runs_on}')
     if out: print(out, flush=True)

@@ -8,7 +8,7 @@ __all__ = ['EXIT_CODES', 'app', 'sample', 'audit', 'doubtful', 'review', 'verdic
            'drift', 'doctor', 'lab', 'main']
 
 # %% ../nbs/77_cli.ipynb #8157918b
-import inspect, json, os, re, shlex, shutil, sys, textwrap
+import difflib, inspect, json, os, re, shlex, shutil, sys, textwrap
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,7 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt: raise interrupted(AGAIN) from None
         except Exception as error:
             if not isinstance(error, typer.Exit) and INTERRUPTS: raise interrupted(AGAIN) from None
+            _suggest_option(error)
             _explain_usage(error, self.words)
             raise
 
@@ -98,6 +99,17 @@ def _explain_usage(error, words):
     if not switch: return
     keep = f'; to keep what it prints, add > {extra[1]}' if switch in _PRINTING else ''
     error.message = f'{error.message}. {switch} is a switch and takes no value{keep}.'
+
+# %% ../nbs/77_cli.ipynb #88692f47
+def _likeness(option, known): return difflib.SequenceMatcher(None, option, known).ratio()
+
+def _suggest_option(error):
+    "Of the options that a misspelt one resembles, the one that was meant, or all with the nearest first"
+    option, alike = getattr(error, 'option_name', ''), list(getattr(error, 'possibilities', None) or [])
+    if not alike: return
+    alike = sorted(alike, key=partial(_likeness, option), reverse=True)
+    if option.replace('_', '-') in alike: alike = [option.replace('_', '-')]
+    error.message, error.possibilities = f"No such option: {option}. Did you mean {listing(alike[:3], last='or')}?", None
 
 # %% ../nbs/77_cli.ipynb #48bb7dfd
 def _version(value):

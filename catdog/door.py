@@ -9,8 +9,9 @@ __all__ = ['KILLED', 'Audit', 'describe_duplicates', 'audit', 'relayed_progress'
 
 # %% ../nbs/74_door.ipynb #a815a21d
 import logging, os, sys, tempfile, threading, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .errors import explain_os_error
@@ -82,11 +83,14 @@ def audit(
     "Look at every photo. DataError where there is nothing to learn from."
     from catdog.photos.audit import audit_photos, summarize_audit
     from catdog.photos.sources import find_photos
+    from catdog.training.run import stage
     progress = sys.stderr.isatty()
     found = find_photos(str(data), progress, group)
     audited = audit_photos(found, workers, progress=progress)
     summary = summarize_audit(audited, found.attrs['passed_over'])
-    return Audit(audited, '\n'.join([summary, describe_duplicates(audited, near_copies), *_warn_of_shortcuts(audited)]))
+    waiting = stage('looking for copies', say=partial(print, file=sys.stderr)) if progress else nullcontext()
+    with waiting: copies = describe_duplicates(audited, near_copies)
+    return Audit(audited, '\n'.join([summary, copies, *_warn_of_shortcuts(audited)]))
 
 # %% ../nbs/74_door.ipynb #54a084ab
 def _open_relay(folder, terminal):

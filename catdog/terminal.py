@@ -96,3 +96,6 @@ def whole_command():
         if not error.name or error.name.startswith('catdog'): raise
         say(f'catdog: {explain_missing(error.name)}')
         raise SystemExit(2) from None
+    except OSError as error:             # of an import, such as torch's where no temporary folder is left
+        say(f'catdog: {explain_error(error)}')
+        raise SystemExit(2) from None

@@ -131,7 +131,7 @@ def markdown_text(
     "A value as text in Markdown, where no letter of it is taken for markup."
     text = html.escape(' '.join(str(value).split()), quote=False)
     for letter in '\\`*_[]|$': text = text.replace(letter, '\\'+letter)
-    return text
+    return text.replace('--', r'\-\-')      # an option, not a dash
 
 def _row(cells): return f"| {' | '.join(cells)} |"
 
