@@ -1150,6 +1150,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'catdog.door._added': ('door.html#_added', 'catdog/door.py'),
                              'catdog.door._address_for_kernel': ('door.html#_address_for_kernel', 'catdog/door.py'),
                              'catdog.door._count_copies': ('door.html#_count_copies', 'catdog/door.py'),
+                             'catdog.door._count_groups': ('door.html#_count_groups', 'catdog/door.py'),
                              'catdog.door._describe_photo': ('door.html#_describe_photo', 'catdog/door.py'),
                              'catdog.door._find_leaks': ('door.html#_find_leaks', 'catdog/door.py'),
                              'catdog.door._kernel_variables': ('door.html#_kernel_variables', 'catdog/door.py'),
