@@ -1153,6 +1153,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                              'catdog.door._count_groups': ('door.html#_count_groups', 'catdog/door.py'),
                              'catdog.door._describe_photo': ('door.html#_describe_photo', 'catdog/door.py'),
                              'catdog.door._find_leaks': ('door.html#_find_leaks', 'catdog/door.py'),
+                             'catdog.door._import_papermill': ('door.html#_import_papermill', 'catdog/door.py'),
                              'catdog.door._kernel_variables': ('door.html#_kernel_variables', 'catdog/door.py'),
                              'catdog.door._mark_interrupted': ('door.html#_mark_interrupted', 'catdog/door.py'),
                              'catdog.door._names': ('door.html#_names', 'catdog/door.py'),

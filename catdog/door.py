@@ -180,6 +180,17 @@ def _kernel_variables():
     ignored = [os.environ.get('PYTHONWARNINGS'), f'ignore:{_QUIET}:UserWarning']
     return {**kernel_environment(), 'PYTHONWARNINGS': ','.join(filter(None, ignored))}
 
+# %% ../nbs/74_door.ipynb #db98ee1a
+def _import_papermill():
+    "papermill, without the grammars that jsonschema would build for it"
+    spared = 'rfc3987_syntax' not in sys.modules
+    if spared: sys.modules['rfc3987_syntax'] = None      # as if it were not installed, which jsonschema provides for
+    try: import papermill
+    finally:
+        if spared: del sys.modules['rfc3987_syntax']
+    return papermill
+
+# %% ../nbs/74_door.ipynb #13bde985
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
@@ -188,7 +199,7 @@ def run_notebook(
     "Run a notebook through papermill. ValueError with its own message where it fails."
     check_system()
     warnings.filterwarnings('ignore', _QUIET)
-    import papermill
+    papermill = _import_papermill()
     from nbclient.exceptions import DeadKernelError
     from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)
