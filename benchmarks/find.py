@@ -214,11 +214,11 @@ def answer_all(labelling, truth):
 def sweep_all(config, heads):
     "Every candidate on every fold; seconds"
     from catdog.finding.find import config_of
-    from catdog.finding.trainings import train_run
+    from catdog.finding.trainings import known_costs, train_run
     start = time.perf_counter()
     for arch, head in heads.items():
         first = train_run(config_of(config, arch, 0, head.pretrained))
-        for fold in range(1, config.folds): train_run(config_of(config, arch, fold, head.pretrained), like=first)
+        for fold in range(1, config.folds): train_run(config_of(config, arch, fold, head.pretrained), known=known_costs(first))
     return time.perf_counter()-start
 
 
@@ -226,14 +226,16 @@ def measure_real(photos, archs, runs, pool=None, **settings):
     "Every candidate on every fold, and the same question asked of `find`, each with a cache of its own; the seconds and the answer of both"
     from catdog.door import compare
     from catdog.comparison.choose import choose
-    from catdog.finding.find import best_guess, found_of, make_find_config, run_trainings, start_race
+    from catdog.finding.find import best_guess, export_answer, found_of, make_find_config, run_trainings, start_race
     from catdog.finding.unlabelled import label_networks
     runs = Path(runs).resolve()
     data, unlabelled, truth = hold_back(photos, runs, pool) if pool else (photos, None, {})
     asked = dict(data=str(data), candidates=','.join(archs), **settings)
     os.environ['CATDOG_CACHE'], start = str(runs/'cache-find'), time.perf_counter()
     race = start_race(make_find_config(**asked, runs=f'{runs}/found'))
-    found = found_of(race, run_trainings(race))
+    step = run_trainings(race)
+    export_answer(race, step)
+    found = found_of(race, step)
     find_seconds = time.perf_counter()-start
     labelled = {}
     if unlabelled:

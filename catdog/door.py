@@ -9,8 +9,9 @@ __all__ = ['KILLED', 'Audit', 'describe_duplicates', 'audit', 'relayed_progress'
 
 # %% ../nbs/74_door.ipynb #a815a21d
 import logging, os, sys, tempfile, threading, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .errors import explain_os_error
@@ -90,11 +91,14 @@ def audit(
     "Look at every photo. DataError where there is nothing to learn from."
     from catdog.photos.audit import audit_photos, summarize_audit
     from catdog.photos.sources import find_photos
+    from catdog.training.run import stage
     progress = sys.stderr.isatty()
     found = find_photos(str(data), progress, group)
     audited = audit_photos(found, workers, progress=progress)
     summary = summarize_audit(audited, found.attrs['passed_over'])
-    return Audit(audited, '\n'.join([summary, describe_duplicates(audited, near_copies), *_warn_of_shortcuts(audited)]))
+    waiting = stage('looking for copies', say=partial(print, file=sys.stderr)) if progress else nullcontext()
+    with waiting: copies = describe_duplicates(audited, near_copies)
+    return Audit(audited, '\n'.join([summary, copies, *_warn_of_shortcuts(audited)]))
 
 # %% ../nbs/74_door.ipynb #54a084ab
 def _open_relay(folder, terminal):
@@ -176,6 +180,17 @@ def _kernel_variables():
     ignored = [os.environ.get('PYTHONWARNINGS'), f'ignore:{_QUIET}:UserWarning']
     return {**kernel_environment(), 'PYTHONWARNINGS': ','.join(filter(None, ignored))}
 
+# %% ../nbs/74_door.ipynb #db98ee1a
+def _import_papermill():
+    "papermill, without the grammars that jsonschema would build for it"
+    spared = 'rfc3987_syntax' not in sys.modules
+    if spared: sys.modules['rfc3987_syntax'] = None      # as if it were not installed, which jsonschema provides for
+    try: import papermill
+    finally:
+        if spared: del sys.modules['rfc3987_syntax']
+    return papermill
+
+# %% ../nbs/74_door.ipynb #13bde985
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
@@ -184,7 +199,7 @@ def run_notebook(
     "Run a notebook through papermill. ValueError with its own message where it fails."
     check_system()
     warnings.filterwarnings('ignore', _QUIET)
-    import papermill
+    papermill = _import_papermill()
     from nbclient.exceptions import DeadKernelError
     from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from readme import figure
@@ -17,9 +18,11 @@ SITE = ROOT/'_docs'
 UNSERVED = """<script>if (location.protocol === 'file:') addEventListener('DOMContentLoaded', () => {
   const note = document.createElement('p');
   note.className = 'quarto-unserved';
-  note.textContent = 'Opened as a file: search needs the pages served. Run `make serve` and open http://127.0.0.1:8000.';
+  note.textContent = 'Opened as a file: search needs the pages served. Run make serve and open http://127.0.0.1:8000.';
   document.querySelector('main')?.prepend(note);
 });</script>"""
+# What smalldocs says of what only Quarto reads, of what is added afterwards, and of where it wrote
+EXPECTED = r'output-file is not read|format.html.grid is ignored|unknown key format-links|broken link live/index.html|^wrote \d+ page'
 NOT_LIVE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -69,23 +72,54 @@ def fold_helpers(cell):
     if names: cell.source = cell.source.replace(open_source, f'#| code-fold: true\n#| code-summary: "Source: {", ".join(names)}"\n', 1)
 
 
+def fold_imports(cell):
+    "Fold a cell that imports and does nothing else: a reader wants to see what comes of it"
+    if cell.cell_type != 'code' or cell.directives_ or cell.source.startswith('#|'): return
+    try: lines = ast.parse(cell.source).body
+    except SyntaxError: return      # a command of the shell
+    imports = bool(lines) and all(isinstance(line, (ast.Import, ast.ImportFrom)) for line in lines)
+    if imports: cell.source = f'#| code-fold: true\n#| code-summary: "Imports"\n{cell.source}'
+
+
+def as_shown(text):
+    "A printed text as a terminal shows it in the end: what follows a carriage return stands over what was before"
+    return '\n'.join(line.rpartition('\r')[2] for line in text.split('\n'))
+
+
+def join_streams(cell):
+    "What was printed as one text, although it was printed in parts, without the bars of progress that came and went"
+    joined = []
+    for output in cell.get('outputs', []) if cell.cell_type == 'code' else []:
+        goes_on = joined and output.output_type == 'stream' and joined[-1].get('name') == output.name
+        if goes_on: joined[-1]['text'] = [*joined[-1]['text'], *output['text']]
+        else: joined.append(output)
+    for output in joined:
+        if output.output_type == 'stream': output['text'] = [as_shown(''.join(output['text']))]
+    if joined: cell['outputs'] = [output for output in joined if output.output_type != 'stream' or output['text'] != ['']]
+
+
 def render():
     "Render the site by Quarto, or by smalldocs where that is missing"
+    import nbdev.config
     import nbdev.serve
     from nbdev.doclinks import _build_modidx
     from nbdev.processors import FilterDefaults
 
     class Pages(FilterDefaults):
-        def base_procs(self): return [Helpers, *super().base_procs(), fold_helpers]
+        def base_procs(self): return [Helpers, *super().base_procs(), fold_helpers, fold_imports, join_streams]
 
     nbdev.serve.FilterDefaults = Pages
+    nbdev.config._load_toml = cache(nbdev.config._load_toml)      # it is read for every cell, which takes a quarter of the time
     if shutil.which('quarto'):
         from nbdev.quarto import nbdev_docs
         return nbdev_docs.__wrapped__(n_workers=0)
     _build_modidx()
     pages = nbdev.serve.proc_nbs('nbs', n_workers=0)
     shutil.rmtree(SITE, ignore_errors=True)
-    subprocess.check_call([Path(sys.executable).parent/'smalldocs', 'render', str(pages)])
+    done = subprocess.run([Path(sys.executable).parent/'smalldocs', 'render', str(pages)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in done.stdout.splitlines():
+        if not re.search(EXPECTED, line): print(line)
+    done.check_returncode()
     shutil.copytree(pages/'_docs', SITE)
 
 
@@ -141,6 +175,7 @@ if __name__ == '__main__':
     (SITE/'results-narrow.svg').write_text(figure(narrow=True), encoding='utf-8')
     rewrite([SITE/'index.html'], with_narrow_figure)
     rewrite(SITE.rglob('*.css'), without_web_fonts)
+    rewrite(SITE.glob('search.json'), with_plain_names)
     rewrite(SITE.rglob('*.html'), lambda page: with_whole_options(with_plain_names(with_note(with_descriptions(page)))))
     print(SITE/'index.html')
     print('To read it with its search: make serve')

@@ -49,7 +49,7 @@ def test_folder_stands_alone(exported, pets):
 
 def test_what_another_run_left_is_not_written_over(exported, copies):
     before = (exported/'model.onnx').read_bytes()
-    refusals = {exported: 'of something else than an export of baseline', next(copies.glob('test_resnet*')): 'is the folder of a run'}
+    refusals = {exported: 'which is not from an export of baseline', next(copies.glob('test_resnet*')): 'is the folder of a run'}
     for folder, words in refusals.items():
         done = catdog('export', next(copies.glob('baseline*')), '-o', folder)
         assert done.returncode == 2 and words in done.stderr, done.stderr

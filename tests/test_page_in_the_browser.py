@@ -93,7 +93,8 @@ def test_a_person_drops_a_photo_on_a_phone(drawn, address, page):
     assert page.inner_text('#said') in ('cat', 'dog') and page.locator('#shares tr').count() == 2
     assert page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
     page.set_input_files('#file', dict(name='a.jpg', mimeType='image/jpeg', buffer=b'meow'))
-    wait_until(page, "document.getElementById('said').textContent.length > 12")
+    wait_until(page, "document.getElementById('said').textContent.includes('cannot read that file as a picture')")
+    assert page.is_hidden('#figure') and page.is_hidden('#where')
 
 
 def test_the_site_shows_it_live(tmp_path, runs, page):

@@ -137,6 +137,8 @@ class Choice:
     @property
     def reason(self)->str: return ' '.join([self.note, *self.sentences]).strip()
 
+    def __str__(self)->str: return f"{self.chosen or 'none'}: {self.reason}"
+
     def to_dict(self)->dict: return {**asdict(self), 'reason': self.reason}
 
 @dataclass(frozen=True)

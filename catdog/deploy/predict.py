@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ..errors import ConfigError, DataError, explain_error, install_line
-from ..files import check_kept, hash_file, user_path
+from ..files import check_kept, hash_file, open_file_system, user_path
 from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo, read_photo
 from ..photos.preprocessing import Preprocessing
@@ -300,8 +300,7 @@ def open_store(
 ):                           # fsspec's file system, and the path in it. DataError where there is no way in
     "An object store."
     try:
-        import fsspec
-        store, path = fsspec.core.url_to_fs(address)
+        store, path = open_file_system(address)
         store.exists(path)
         return store, path
     except ImportError as error: raise DataError(f"{address} needs a package ({error}): {install_line('sources')}") from None

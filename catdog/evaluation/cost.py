@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['lock_file', 'describe_holder', 'measuring', 'model_device', 'name_device', 'count_macs', 'torch_predict',
            'measure_latency', 'measure_throughput', 'process_throughput', 'measure_scaling', 'estimate_watts',
-           'torch_cost', 'artefact_memory_mb', 'artefact_cost', 'largest_difference']
+           'torch_cost', 'artefact_memory_mb', 'artefact_cost', 'whole_cost', 'largest_difference']
 
 # %% ../../nbs/41_evaluation.cost.ipynb #3498056f
 import json, logging, math, os, subprocess, sys, tempfile, time
 from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -342,6 +344,22 @@ def artefact_cost(
     where = dict(device=artefact.provider.removesuffix('ExecutionProvider').lower(), provider=artefact.provider)
     return dict(**where, file_mb=size/2**20, **latency,
         images_per_second=1000*len(squares)/batch['latency_ms'], peak_memory_mb=artefact_memory_mb(path, jpegs[0]))
+
+# %% ../../nbs/41_evaluation.cost.ipynb #2741fb82
+def whole_cost(
+    model:nn.Module,
+    shape:Preprocessing,
+    jpegs:list[bytes],           # Photos to time
+    exported:Path|None=None,     # The artefact
+    note:str='',                 # Why there is none
+    precision:str='fp32',        # As for `torch_cost`
+    provider:str|None=None       # As for `artefact_cost`
+)->dict:                         # As `torch_cost`, with watts, measured (when, UTC), and onnx: as `artefact_cost`, or a note
+    "What using a network and its artefact costs; `measuring` has this machine's turn."
+    found = {**torch_cost(model, shape, jpegs, precision), 'measured': datetime.now(timezone.utc).isoformat(timespec='seconds')}
+    found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=model_device(model))
+    found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
+    return found
 
 # %% ../../nbs/41_evaluation.cost.ipynb #568c71d0
 def largest_difference(

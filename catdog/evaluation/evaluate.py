@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['predict_photos', 'measure_costs', 'sure_thresholds', 'artefact_facts', 'evaluate_run', 'run_device', 'match_classes',
-           'find_others', 'known_photos', 'name_content', 'test_on', 'place_of', 'evaluate_folder']
+           'find_others', 'known_photos', 'name_content', 'test_on', 'place_of', 'evaluate_folder', 'add_artefact']
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #ef160154
 import hashlib, os, re, time
 from contextlib import suppress
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
@@ -36,8 +35,7 @@ from ..training.finetune import Training, recording, side_features
 from ..deploy.predict import Artefact, pick_provider
 from ..deploy.export import export_model
 from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
-from .cost import artefact_cost, estimate_watts, largest_difference, measure_scaling, measure_throughput
-from .cost import measuring, model_device, name_device, torch_cost
+from .cost import largest_difference, measure_scaling, measuring, model_device, name_device, whole_cost
 from .robustness import corrupted_accuracy, predict_images
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #73f76385
@@ -86,7 +84,7 @@ def _cost_file(model, shape, photos, precision):
 
 def _kept_costs(file):
     "What was measured, or None where nothing is kept that still holds"
-    try: found, age = open_record(file.read_bytes(), file), time.time()-file.stat().st_mtime
+    try: found, age = open_record(file.read_bytes(), file, strict=True), time.time()-file.stat().st_mtime
     except (OSError, ValueError): return None
     return found if age < (_HOLDS if found.get('busy', 1) <= _QUIET else _BUSY_HOLDS) else None
 
@@ -98,12 +96,13 @@ def _keep_costs(file, found):
 # %% ../../nbs/43_evaluation.evaluate.ipynb #9af84e3f
 def _measure_here(name, model, shape, jpegs, exported, note, precision, provider):
     "The costs of a network and its artefact, in this machine's turn"
-    device = model_device(model)
-    with measuring(name, say=_note, device=device) as turn:
-        found = {**torch_cost(model, shape, jpegs, precision), **turn, 'measured': datetime.now(timezone.utc).isoformat(timespec='seconds')}
-        found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=device)
-        found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
-    return found
+    with measuring(name, say=_note, device=model_device(model)) as turn:
+        return {**whole_cost(model, shape, jpegs, exported, note, precision, provider), **turn}
+
+def _agreement(exported, model, paths):
+    "The size of an artefact, and how far it is from the network at most"
+    apart = largest_difference(Artefact(exported), model, list(paths))
+    return dict(file_mb=exported.stat().st_size/2**20, largest_difference=apart, compared=len(paths))
 
 def measure_costs(
     folder:Path,                 # Of the run; gets model.onnx
@@ -128,8 +127,7 @@ def measure_costs(
             found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
         _keep_costs(file, found)
     found['file_mb'] = weights.stat().st_size/2**20
-    if exported: found['onnx']['file_mb'] = exported.stat().st_size/2**20
-    if exported: found['onnx'].update(largest_difference=largest_difference(Artefact(exported), model, list(paths)), compared=len(paths))
+    if exported: found['onnx'].update(_agreement(exported, model, paths))
     return found
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #17327f76
@@ -180,7 +178,7 @@ def _measured(training, classes, photos, source, facts):
 
 def evaluate_run(
     training:Training,           # Trained by `fit`
-    known:dict|None=None         # As `measure_costs`, of another run of the same network here; None measures
+    known:dict|None=None         # As `measure_costs`, of the same network here: nothing is measured then, nor exported
 )->Run:                          # Finished
     "Test a trained run once, measure its cost, and write both to its folder."
     run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
@@ -191,7 +189,8 @@ def evaluate_run(
         facts = dict(arch=training.config.arch, run=run.folder.name, temperature=calibrated['temperature'], sure=sure_thresholds(valid))
         source = public_address(training.config.data)
         start = time.monotonic()
-        costs = dict(known) if known else _measured(training, classes, photos, source, facts)
+        weights_mb = (run.folder/'model.safetensors').stat().st_size/2**20
+        costs = {**known, 'file_mb': weights_mb} if known else _measured(training, classes, photos, source, facts)
         artefact, timings = costs.pop('onnx'), run.record.timings
         if not known: timings.cost_seconds = round(time.monotonic()-start, 2)
         if costs.get('watts') and timings.train_seconds: timings.train_wh = costs['watts']*timings.train_seconds/3600
@@ -346,4 +345,18 @@ def evaluate_folder(
         how = dict(precision=record.resolved.precision, provider=provider)
         found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
+    return run
+
+# %% ../../nbs/43_evaluation.evaluate.ipynb #a3871e8c
+def add_artefact(
+    run:Run,                     # Finished, without model.onnx. ValueError where it is not, or where its network cannot be exported
+    data:str|None=None           # Where its photos lie now; None takes the run's own setting
+)->Run:
+    "Export a run whose costs were taken over, and compare the artefact with the network on its test photos."
+    _check_run(run)
+    model, classes, shape = load_model(run.folder/'model.safetensors')
+    exported = export_model(run.folder/'model.onnx', model, shape, classes, run.folder/'model.safetensors', **artefact_facts(run))
+    agreement = _agreement(exported, model, _test_photos(run, data or run.record.config.data).path)
+    known = run.record.artefact.to_dict() if run.record.artefact else {}
+    run.update(artefact={**known, **agreement}, files={**(run.record.files or {}), **hash_files(run.folder, _MADE_ANEW)})
     return run

@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['FORMATS', 'STANDALONE', 'side_photos', 'prepare_pixels', 'looks_of_run', 'check_formats', 'Exported', 'model_files',
            'label_files', 'export_format', 'describe_exported', 'pays', 'model_card', 'write_candidate', 'model_path',
-           'check_folder', 'export_run']
+           'export_run']
 
 # %% ../../nbs/44_evaluation.formats.ipynb #c2307ddc
 import shutil, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ConfigError, DataError, install_line
-from ..files import hash_files, public_address, write_atomically
+from ..files import hash_files, public_address, refuse_others, write_atomically
 from ..machine import usable_cores
 from ..words import listing, percent, plural
 from ..photos.catalogue import find_by_hash
@@ -285,17 +286,11 @@ def _wrote(run, file):
     try: return Artefact(file).facts.get('run') == run.folder.name
     except ValueError: return False
 
-def check_folder(
-    folder:Path,                 # To export into; it need not exist
-    run:Run,
-    formats:list[str]            # Of `FORMATS`
-):
-    "ConfigError where an export would write over what another has written."
+def _refuse_place(folder, run, formats):
+    "ConfigError where an export would write over what another has written"
     if (folder/'run.json').exists(): raise ConfigError(f'{folder} is the folder of a run: name another one for the export')
     files = [folder/'README.md', folder/'predict.py', *[model_path(folder, form) for form in formats]]
-    others = [file.name for file in files if file.exists() and not _wrote(run, file)]
-    held = f'{folder} holds {listing(others)} of something else than an export of {run.folder.name}'
-    if others: raise ConfigError(f'{held}: name another folder')
+    refuse_others(files, partial(_wrote, run), f'an export of {run.folder.name}')
 
 # %% ../../nbs/44_evaluation.formats.ipynb #2bda2bb4
 def export_run(
@@ -311,7 +306,7 @@ def export_run(
     formats, folder = check_formats(list(formats)), Path(folder)
     if missing_packages(): raise ValueError(f"export needs {listing(missing_packages())}: {install_line('deploy')}")
     if not run.finished: raise ValueError(f"{run.folder} is no finished run (its status is {run.record.status or 'missing'!r})")
-    check_folder(folder, run, formats)
+    _refuse_place(folder, run, formats)
     folder.mkdir(parents=True, exist_ok=True)
     exported = []
     for form in formats:

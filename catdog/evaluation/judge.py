@@ -40,10 +40,16 @@ class Doubt:
     opinions:tuple=()            # Of `Opinion`, one a setup
     why:str=''                   # Why it is asked about, in a sentence
     doubt:float=0.               # 0 to 1; 1 is worst
-    two_labels:bool=False        # Whether the file carries two labels, so that keeping it as it is decides nothing
+    carries:tuple=()             # The labels that the file carries, where it is not one: keeping it as it is decides nothing
 
     @property
     def name(self)->str: return f'{Path(self.path).parent.name}/{Path(self.path).name}'
+
+    @property
+    def suggested(self)->list[str]:
+        "Classes that it may be relabelled to, the likeliest first: what it carries, and what networks take it for"
+        likely = dict.fromkeys([*self.carries, *[opinion.label for opinion in self.opinions]])
+        return [label for label in likely if label != self.label]
 
 # %% ../../nbs/48_evaluation.judge.ipynb #041648e5
 def gather_opinions(
@@ -79,13 +85,29 @@ def _doubt_reason(row, backbones):
     who = listing(backbones) if len(backbones) < 4 else f'all {len(backbones)} backbones'
     return f"{who} {'doubts' if len(backbones) == 1 else 'doubt'} its label"
 
-# %% ../../nbs/48_evaluation.judge.ipynb #80525e1d
+# %% ../../nbs/48_evaluation.judge.ipynb #0fe13fd6
 def _rank(catalogue, predictions):
     "The good photos as `rank_labels` ranks them; alike where no backbone was asked"
     if predictions: return rank_labels(predictions)
     good = catalogue[catalogue.status != 'skipped'].drop_duplicates('sha256')
     return good[['sha256', 'label']].assign(suggested='', quality=1., disagree=0, doubt='')
 
+# %% ../../nbs/48_evaluation.judge.ipynb #ca74825a
+def _carried(catalogue, sha256):
+    "The labels that the copies of a file carry"
+    column = 'given' if 'given' in catalogue else 'label'
+    return tuple(sorted(set(catalogue[column][catalogue.sha256 == sha256])))
+
+def _doubt_conflicts(catalogue, conflicts, opinions):
+    "The files that carry two labels or more, to judge"
+    paths = catalogue.drop_duplicates('sha256').set_index('sha256').path
+    found = []
+    for row in conflicts.itertuples():
+        known = dict(opinions=opinions.get(row.sha256, ()), carries=_carried(catalogue, row.sha256))
+        found.append(Doubt(paths[row.sha256], row.sha256, row.label, why=f'the same file is labelled {row.label}', doubt=1., **known))
+    return found
+
+# %% ../../nbs/48_evaluation.judge.ipynb #80525e1d
 def _worst_first(doubt): return -doubt.doubt
 
 def find_doubts(
@@ -98,10 +120,7 @@ def find_doubts(
     "The photos whose labels a person should judge."
     ranked, conflicts, (clash, leak) = _rank(catalogue, predictions), find_conflicts(catalogue), _copy_reasons(catalogue)
     opinions, paths = gather_opinions({**predictions, **(also or {})}), catalogue.drop_duplicates('sha256').set_index('sha256').path
-    found = []
-    for row in conflicts.itertuples():
-        about = (opinions.get(row.sha256, ()), f'the same file is labelled {row.label}')
-        found.append(Doubt(paths[row.sha256], row.sha256, row.label, *about, doubt=1., two_labels=True))
+    found = _doubt_conflicts(catalogue, conflicts, opinions)
     listed = list_doubtful(ranked, conflicts, len(ranked)+len(conflicts), odd)
     rest = listed[listed.doubt != 'conflict']
     rest = rest.iloc[(~rest.sha256.isin(clash)).to_numpy().argsort(kind='stable')]
@@ -128,7 +147,7 @@ def check_verdict(
     "DataError for a verdict that a photo cannot have."
     if verdict not in ('', *VERDICTS): raise DataError(f"verdict {verdict!r} is none of {', '.join(VERDICTS)}")
     if verdict == 'relabel': return refuse_class(label, classes)
-    if verdict == 'keep' and doubt.two_labels: raise DataError(f'{doubt.name} carries two labels: relabel it as one of them, or drop it')
+    if verdict == 'keep' and doubt.carries: raise DataError(f'{doubt.name} carries two labels: relabel it as one of them, or drop it')
     if verdict == 'keep' and not doubt.label: raise DataError(f'{doubt.name} has no label to keep: relabel it, or drop it')
 
 # %% ../../nbs/48_evaluation.judge.ipynb #b1bca8b5
@@ -203,7 +222,8 @@ def _photo_values(doubt, standing, picture=''):
     "A photo as the page takes it"
     opinions = [asdict(opinion) for opinion in doubt.opinions]
     kept = standing.get(doubt.sha256, dict(verdict='', new_label=''))
-    told = dict(sha256=doubt.sha256, name=doubt.name, label=doubt.label, why=doubt.why, doubt=doubt.doubt, two_labels=doubt.two_labels)
+    told = dict(sha256=doubt.sha256, name=doubt.name, label=doubt.label, why=doubt.why, doubt=doubt.doubt)
+    told.update(carries=doubt.carries, suggested=doubt.suggested)
     return dict(**told, opinions=opinions, picture=picture, **kept)
 
 def _page(desk, title, served, pictures=None):
@@ -400,7 +420,7 @@ def write_review_page(
     pictures = {}
     for doubt in doubts: pictures[doubt.sha256] = f"data:image/jpeg;base64,{base64.b64encode(_picture(doubt.path, side)).decode()}"
     desk = Desk(doubts, classes, Path(file).parent/'.nothing.csv')
-    desk.file = Path('review.csv (handed out below)')
+    desk.file = Path('review.csv')
     write_atomically(file, _page(desk, title, False, pictures).encode())
     return Path(file)
 

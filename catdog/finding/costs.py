@@ -19,7 +19,7 @@ from ..machine import usable_cores
 from ..device import describe_hardware, pick_device
 from ..models.backbone import build_model
 from ..deploy.export import export_model
-from ..evaluation.cost import artefact_cost, count_macs, measuring
+from ..evaluation.cost import artefact_cost, count_macs, measuring, whole_cost
 from ..comparison.choose import MOST_NOISE
 
 # %% ../../nbs/63_finding.costs.ipynb #07fa4cb7
@@ -40,6 +40,7 @@ class CandidateCost:
     busy:float=0.            # Share of the processor that others used while it was measured; 1 where another measurement ran beside it
     noise_ms:float=0.        # By how much `latency_ms` may change when it is measured again
     seconds:float=0.         # That measuring took
+    measured:dict|None=None  # All that was measured, which the candidate's runs take over; None where they measure for themselves
 
     @property
     def disturbed(self)->bool: return self.busy > BUSY
@@ -82,7 +83,7 @@ def _costs_file(arch, classes, image_size, device):
     import onnxruntime
     hardware = describe_hardware(device)
     machine = [platform.node(), hardware['cpu'], usable_cores(), torch.get_num_threads(), str(hardware['gpus'])]
-    text = json.dumps([arch, classes, image_size, str(device), *machine, torch.__version__, onnxruntime.__version__])
+    text = json.dumps([2, arch, classes, image_size, str(device), *machine, torch.__version__, onnxruntime.__version__])
     return cache_folder()/'costs'/f'{hashlib.sha256(text.encode()).hexdigest()[:24]}.json'
 
 def _measure(arch, classes, image_size, jpegs, device):
@@ -91,19 +92,21 @@ def _measure(arch, classes, image_size, jpegs, device):
     with tempfile.TemporaryDirectory() as folder, measuring(arch) as turn:
         start = time.monotonic()
         exported = export_model(Path(folder)/'model.onnx', model, shape, [f'class {i}' for i in range(classes)])
-        found = artefact_cost(exported, jpegs)
+        whole = whole_cost(model, shape, jpegs, exported) if device.type == 'cpu' else None
+        found = whole['onnx'] if whole else artefact_cost(exported, jpegs)
         numbers = dict(parameters=sum(p.numel() for p in model.parameters()), macs=count_macs(model, image_size))
         training = _training_costs(model, image_size, device)
         seconds = time.monotonic()-start
+    if whole: whole.update(turn)
     noise = min(found['latency_iqr_ms']/2, MOST_NOISE*found['latency_ms'])
     used = dict(latency_ms=found['latency_ms'], noise_ms=noise, file_mb=found['file_mb'], memory_mb=found['peak_memory_mb'])
-    return CandidateCost(arch, **used, **numbers, **training, seconds=seconds,
+    return CandidateCost(arch, **used, **numbers, **training, seconds=seconds, measured=whole,
         busy=turn['busy'] if turn['alone'] else 1.)
 
 # %% ../../nbs/63_finding.costs.ipynb #2c952c22
 def _kept_cost(file):
     "What was measured before; None where nothing was"
-    try: return CandidateCost(**open_record(file.read_bytes(), file))
+    try: return CandidateCost(**open_record(file.read_bytes(), file, strict=True))
     except (OSError, ValueError, TypeError): return None
 
 def _is_quiet():
@@ -164,7 +167,7 @@ class Budget:
         return [f'{value:.1f} {unit} and {limit:g} are allowed' for value, limit, unit in found if value is not None and value > limit]
 
 # %% ../../nbs/63_finding.costs.ipynb #f815a76f
-OTHER_SECONDS = 6        # Packs, batches, the test and the record of a run
+OTHER_SECONDS = 5        # Packs, batches, the head and the record of a run
 
 def forecast_run(
     cost:CandidateCost,
@@ -172,4 +175,4 @@ def forecast_run(
     epochs:int               # Passes over them
 )->float:                    # Seconds
     "How long one training will take on this machine."
-    return OTHER_SECONDS+photos*(epochs*cost.step_seconds+1.3*cost.forward_seconds)
+    return OTHER_SECONDS+photos*(epochs*cost.step_seconds+.5*cost.forward_seconds)

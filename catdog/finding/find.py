@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FindConfig', 'read_duration', 'make_find_config', 'Candidates', 'measure_costs_first', 'judge_heads',
-           'expected_epochs', 'forecast_again', 'config_of', 'with_run', 'Race', 'run_trainings', 'best_guess', 'Found',
-           'candidate_table', 'left_networks', 'found_of', 'start_race', 'find_backbone']
+           'expected_epochs', 'forecast_again', 'config_of', 'with_run', 'Race', 'run_trainings', 'best_guess',
+           'export_answer', 'Found', 'candidate_table', 'left_networks', 'found_of', 'start_race', 'find_backbone']
 
 # %% ../../nbs/67_finding.find.ipynb #eda8feb3
 import re
@@ -22,12 +22,13 @@ from ..words import in_points, duration, listing, percent, plural, points
 from ..photos.catalogue import make_catalogue
 from ..training.config import Settings, make_config
 from ..training.run import find_run
+from ..evaluation.evaluate import add_artefact
 from ..training.recipes import RECIPES, epochs_after_head
 from .archs import licence_of, read_candidates, _fits
 from .costs import Budget, CandidateCost, cheapest_first, forecast_run, measure_candidate
 from .heads import HeadResult, fold_photos, judge_backbone
 from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
-from .trainings import read_answers, run_seconds, train_run
+from .trainings import known_costs, read_answers, run_seconds, train_run
 
 # %% ../../nbs/67_finding.find.ipynb #34364475
 class FindConfig(Settings):
@@ -253,14 +254,15 @@ class Race:
 
     @property
     def cost_seconds(self)->float:
-        "What measuring took: of all candidates first, and of each trained network."
+        "What measuring took: of all candidates first, and of trained networks that were measured by themselves."
         return self.field.cost_seconds+sum(self._measured())
 
     @property
     def everything(self)->float:
-        "Seconds that training all of it would take, each network measured once."
+        "Seconds that training all of it would take, each network measured, and its features computed, once."
         measured = self._measured()
-        return whole_grid(self.evidence)+self.field.cost_seconds+(len(self.evidence.names)*float(np.mean(measured)) if measured else 0.)
+        once = self.field.cost_seconds+self.field.head_seconds+(len(self.evidence.names)*float(np.mean(measured)) if measured else 0.)
+        return whole_grid(self.evidence)+once
 
     def _measured(self): return [run.record.timings.cost_seconds for run in (self.runs or {}).values() if run.record.timings.cost_seconds]
 
@@ -275,13 +277,16 @@ def _without(race, name, reason):
     race.note('left out', name, reason=reason)
 
 # %% ../../nbs/67_finding.find.ipynb #a95c4093
+def _measured_first(cost):
+    "What the first round measured, unless it was disturbed"
+    return None if cost.disturbed else cost.measured
+
 def _train(race, name, fold, say):
     "One training of the race"
     config = config_of(race.field.config, name, fold, race.field.heads[name].pretrained)
-    like = race.runs.get((name, 0))
     new = not find_run(config).finished
     if new: say(f'{name}: training fold {fold+1} of {race.field.config.folds}, about {duration(race.evidence.seconds[name])}')
-    try: run = train_run(config, like)
+    try: run = train_run(config, known_costs(race.runs.get((name, 0))) or _measured_first(race.field.costs[name]))
     except (ValueError, RuntimeError, ArithmeticError) as error: return _without(race, name, _why(error))
     race.runs[name, fold] = run
     race.evidence = forecast_again(race.field, with_run(race.evidence, name, run))
@@ -346,6 +351,19 @@ def best_guess(
     if seen.empty: seen = race.evidence.heads.mean().dropna()
     near = seen[seen >= seen.max()-race.field.config.delta/100]
     return next((name for name in race.evidence.names if name in near.index), None)
+
+# %% ../../nbs/67_finding.find.ipynb #316d13ef
+def export_answer(
+    race:Race,
+    step:Step,               # The last
+    say=print                # Takes a line
+):
+    "Export the run of the candidate to take, so that it labels photos without torch."
+    name = step.answer or best_guess(race)
+    runs = [run for (trained, _), run in sorted(race.runs.items()) if trained == name]
+    if not runs or (runs[0].folder/'model.onnx').is_file(): return
+    try: add_artefact(runs[0])
+    except (ValueError, OSError) as error: say(f'{name}: it is not exported: {_why(error)}')
 
 # %% ../../nbs/67_finding.find.ipynb #972da197
 def _cost_sentence(race):
@@ -458,4 +476,6 @@ def find_backbone(
 )->Found:
     "Which backbone to fine-tune, how sure that is, and what it cost to know. Goes on where an earlier call stopped."
     race = start_race(config, say)
-    return found_of(race, run_trainings(race, say, show))
+    step = run_trainings(race, say, show)
+    export_answer(race, step, say)
+    return found_of(race, step)

@@ -81,7 +81,7 @@ PIECE = 16
 def compute_features(
     model:nn.Module,             # On the device of `loader`
     loader,                      # A `PackedLoader`
-    precision:str='fp32',        # On a CPU, 'bf16' too may be computed in float32
+    precision:str='fp32',        # On a GPU, 'bf16' and 'fp16' too
     photos:int=0                 # How many there are: onnxruntime takes `ONNX_FROM` or more on a CPU
 )->tuple[np.ndarray, np.ndarray]:    # float32 (n, features) and int (n,) labels
     "What the last layer is given, for each photo of a loader in order."
@@ -142,10 +142,11 @@ def cached_features(
     sha256:list[str],            # Of the photos' files
     load,                        # Given places in `sha256`, a loader of those photos: without shuffling or augmentation
     shape,                       # `Preprocessing`: how the network sees them
-    precision:str='fp32',
+    precision:str='fp32',        # On a GPU; a processor computes them in float32, so that they are kept once
     cache:Path|None=None         # Folder they are kept in; None takes the `features` folder of catdog's cache
 )->tuple[np.ndarray, int, float]:  # float32 (n, features), how many were computed now, and the seconds that all of them took once
     "Features of photos, computed unless they were before."
+    if next(model.parameters()).is_cpu: precision = 'fp32'
     folder, names = _features_folder(cache, model, shape, precision), list(sha256)
     found = _read_features(folder, set(names))
     first = {name: place for place, name in reversed(list(enumerate(names))) if name not in found}

@@ -12,7 +12,8 @@ const ready = (async () => {
 
 // Upright RGBA on white, with no colours converted: what the Python side reads from the same file
 async function openPhoto(blob, longest = Infinity) {
-  const photo = await createImageBitmap(blob, {colorSpaceConversion: 'none', imageOrientation: 'from-image'})
+  const unreadable = () => { throw Error('This browser cannot read that file as a picture: try a JPEG, PNG or WebP.') }
+  const photo = await createImageBitmap(blob, {colorSpaceConversion: 'none', imageOrientation: 'from-image'}).catch(unreadable)
   const scale = Math.min(1, longest/Math.max(photo.width, photo.height))
   const [width, height] = [photo.width, photo.height].map(side => Math.max(1, Math.round(scale*side)))
   const pen = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true})

@@ -61,8 +61,9 @@ export function takePhotos(label, explain) {
     const row = await label(file).catch(error => ({error: String(error.message || error)}))
     if (photo !== file) return      // another was chosen meanwhile
     show(row)
-    part('where').hidden = !row.label
+    part('where').hidden = !row.label || part('figure').hidden
   }
+  part('seen').onerror = () => { part('figure').hidden = part('where').hidden = true }      // of no format that this browser shows
   part('where').onclick = () => explainWith(explain, () => photo)
   part('file').onchange = event => take(event.target.files[0])
   const drop = part('drop')

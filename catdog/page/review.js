@@ -3,7 +3,8 @@ const desk = JSON.parse(document.getElementById('desk').textContent);
 const token = new URLSearchParams(location.search).get('token') || '';
 const byHash = new Map(desk.photos.map(photo => [photo.sha256, photo]));
 const shelf = 'catdog-review-' + desk.page;
-const undone = [];        // of a file: what each verdict replaced
+const undone = JSON.parse(!desk.served && localStorage.getItem(shelf+'-undo') || '[]');     // of a file: what each verdict replaced
+const many = desk.classes.length > 9;     // classes: those that are likely get a button, the others are typed
 let at = 0;
 
 const part = id => document.getElementById(id);
@@ -40,6 +41,7 @@ function put(sha256, verdict, label) {
   Object.assign(byHash.get(sha256), {verdict, new_label: label});
   const kept = desk.photos.filter(photo => photo.verdict).map(photo => [photo.sha256, photo.verdict, photo.new_label]);
   localStorage.setItem(shelf, JSON.stringify(kept));
+  localStorage.setItem(shelf+'-undo', JSON.stringify(undone));
   desk.undo = undone.length;
 }
 
@@ -93,11 +95,27 @@ function relabel(label) {
     return;
   }
   if (desk.classes.includes(label)) return judge('relabel', label);
-  part('said').textContent = label ? `${label} is no class here` : 'Name a class first.';
+  const meant = nearest(label);
+  part('said').textContent = !label ? 'Name a class first.' : `${label} is no class here${meant ? `: did you mean ${meant}?` : ''}`;
+}
+
+function nearest(label) {      // the class that was meant: the same but for capitals, begun, or a part of its name
+  const wanted = label.toLowerCase(), names = desk.classes.map(name => name.toLowerCase());
+  const ways = [name => name === wanted, name => name.startsWith(wanted), name => name.includes(wanted)];
+  return ways.map(fits => desk.classes[names.findIndex(fits)]).find(Boolean);
+}
+
+function keep() {
+  const photo = desk.photos[at];
+  if (!part('keep').disabled) return judge('keep');
+  const why = photo?.carries.length ? 'It carries two labels' : 'It has no label to keep';
+  part('said').textContent = `${why}: relabel it, or drop it.`;
 }
 
 function go(place) {
   at = Math.max(0, Math.min(desk.photos.length-1, place));
+  part('wanted').value = '';
+  part('wanted').blur();       // so that the next key is a verdict again
   show();
   part('strip').children[at]?.scrollIntoView({block: 'nearest', inline: 'center'});
 }
@@ -123,11 +141,16 @@ function showRuns() {
   }));
 }
 
+function progress(done) {
+  const where = desk.served ? `verdicts are in ${desk.file}` : 'verdicts stay in this browser until you download them';
+  return done === desk.photos.length ? `All ${done} judged; train with --review ${desk.file}` : `${done} of ${desk.photos.length} judged; ${where}`;
+}
+
 function show() {
   const photo = desk.photos[at], done = desk.photos.filter(photo => photo.verdict).length;
   part('empty').hidden = Boolean(photo);
   part('judging').hidden = !photo;
-  part('count').textContent = photo ? `${done} of ${desk.photos.length} judged; verdicts are in ${desk.file}` : '';
+  part('count').textContent = photo ? progress(done) : '';
   showRuns();
   if (!photo) return;
   const source = picture(photo, 1200);
@@ -137,9 +160,10 @@ function show() {
   part('given').textContent = photo.label ? `labelled ${photo.label}` : 'not labelled';
   part('why').textContent = photo.why;
   showOpinions(photo);
-  part('keep').disabled = !photo.label || photo.two_labels;
+  part('keep').disabled = !photo.label || photo.carries.length > 0;
   for (const name of ['keep', 'drop']) part(name).setAttribute('aria-pressed', photo.verdict === name);
   part('undo').disabled = !desk.undo;
+  if (many) part('classes').replaceChildren(...photo.suggested.slice(0, 9).map(classButton));
   for (const button of part('classes').children) {
     button.setAttribute('aria-pressed', photo.verdict === 'relabel' && photo.new_label === button.dataset.label);
     button.hidden = button.dataset.label === photo.label;
@@ -180,22 +204,24 @@ function handOut() {
   const text = ['path,doubt,given,verdict,label,note,sha256', ...lines, ''].join('\n');
   const link = Object.assign(made('a'), {href: URL.createObjectURL(new Blob([text], {type: 'text/csv'})), download: 'review.csv'});
   link.click();
-  part('said').textContent = `review.csv holds ${rows.length} verdicts; train with --review review.csv`;
+  part('said').textContent = `review.csv holds ${rows.length} verdict${rows.length === 1 ? '' : 's'}; train with --review review.csv`;
 }
 
 // ---- the beginning
 
 part('strip').replaceChildren(...desk.photos.map(thumbnail));
-if (desk.classes.length <= 9) part('classes').replaceChildren(...desk.classes.map(classButton));
+if (!many) part('classes').replaceChildren(...desk.classes.map(classButton));
 else {
   part('other').hidden = false;
   part('known').replaceChildren(...desk.classes.map(label => Object.assign(made('option'), {value: label})));
 }
 part('other').onsubmit = event => { event.preventDefault(); relabel(part('wanted').value.trim()); };
-const keys = {k: () => part('keep').disabled || judge('keep'), d: () => judge('drop'), u: undo};
+const keys = {k: keep, d: () => judge('drop'), u: undo, r: () => many && part('wanted').focus()};
 Object.assign(keys, {ArrowLeft: () => go(at-1), ArrowRight: () => go(at+1)});
 for (const [id, key] of [['keep', 'k'], ['drop', 'd'], ['undo', 'u'], ['back', 'ArrowLeft'], ['on', 'ArrowRight']]) part(id).onclick = () => keys[key]();
 if (part('hand-out')) part('hand-out').onclick = handOut;
+part('wanted').onkeydown = event => event.key === 'Escape' && part('wanted').blur();
+part('picture').onerror = () => { part('said').textContent = 'This photo cannot be read any more.'; };
 
 addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest('input')) return;
@@ -207,8 +233,11 @@ addEventListener('keydown', event => {
 });
 
 if (desk.served) addEventListener('focus', () => attempt(() => ask('verdicts'), ''));    // another tab may have judged meanwhile
-else for (const [sha256, verdict, label] of JSON.parse(localStorage.getItem(shelf) || '[]')) {
-  if (byHash.has(sha256)) Object.assign(byHash.get(sha256), {verdict, new_label: label});
+else {
+  desk.undo = undone.length;
+  for (const [sha256, verdict, label] of JSON.parse(localStorage.getItem(shelf) || '[]')) {
+    if (byHash.has(sha256)) Object.assign(byHash.get(sha256), {verdict, new_label: label});
+  }
 }
 const first = desk.photos.findIndex(photo => !photo.verdict);
 go(first < 0 ? 0 : first);

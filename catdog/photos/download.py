@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from ..errors import DataError, install_line
-from ..files import hash_file, public_address
+from ..files import hash_file, open_file_system, public_address
 from ..machine import progress_bar
 from ..words import byte_count
 from .decode import name_format
@@ -46,9 +46,7 @@ def open_bucket(
     url:str                  # Such as 's3://bucket/photos'
 )->tuple:                    # fsspec's file system, and the path in it
     "The file system of a URL. DataError names the package that is missing."
-    try:
-        import fsspec
-        return fsspec.core.url_to_fs(url)
+    try: return open_file_system(url)
     except ImportError as error:
         kind = url.split('://')[0]
         raise DataError(f"{kind}:// needs another package ({error}): {install_line('sources')}") from None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import install_line
-from ..files import cache_folder, open_record, user_path, write_atomically
+from ..files import cache_folder, open_file_system, open_record, user_path, write_atomically
 
 # %% ../../nbs/49_sweeps.bucket.ipynb #4960fc39
 class BucketError(ValueError):
@@ -36,8 +36,7 @@ def _told_plainly(url):
 
 def _open_store(url):
     "The file system of an address, and the path in it"
-    import fsspec
-    files, root = fsspec.core.url_to_fs(str(url))
+    files, root = open_file_system(url)
     files.invalidate_cache()
     return files, root.rstrip('/')
 

@@ -403,10 +403,11 @@ def tell(
 @contextmanager
 def stage(
     doing:str,                   # Such as 'packing 640 photos'
-    after:float=2.               # Seconds
+    after:float=2.,              # Seconds
+    say=None                     # Takes the line; None writes it where papermill or catdog was started
 ):
     "Name on the terminal what is being done, where it takes longer than a moment."
-    timer = threading.Timer(after, _to_terminal, [f'{doing} ...'])
+    timer = threading.Timer(after, say or _to_terminal, [f'{doing} ...'])
     timer.daemon = True
     if os.environ.get('RANK', '0') == '0': timer.start()   # one of several workers says it for all
     try: yield
