@@ -1,5 +1,6 @@
 """catdog choose and catdog evaluate as a person or a script meets them, on real run folders."""
 import json
+import re
 import shutil
 
 import numpy as np
