@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import ConfigError
+from ..errors import ConfigError, explain_error
 from ..files import changed_files, user_path
 from ..words import listing, plural
 from ..training.run import CalibrationRecord, CostRecord, Run, recipe_of
@@ -268,7 +268,7 @@ def _read_folders(root):
     rows, left_out = [], {}
     for folder in _run_folders(root):
         try: rows.append(read_run(folder))
-        except (ValueError, OSError) as error: left_out[folder.name] = str(error).replace(f'{folder}/', '')
+        except (ValueError, OSError) as error: left_out[folder.name] = explain_error(error).replace(f'{folder}/', '')
         except (KeyError, TypeError, AttributeError) as error:
             left_out[folder.name] = f'run.json has no usable {error}: another version of catdog may have written it'
     return pd.DataFrame(rows, columns=[c for c in COLUMNS if c != 'setup']), left_out

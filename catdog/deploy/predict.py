@@ -19,7 +19,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, install_line
+from ..errors import ConfigError, DataError, explain_error, install_line
 from ..files import check_kept, hash_file, open_file_system, user_path
 from ..words import listing, plural
 from ..photos.decode import MAX_BYTES, PHOTO_FORMATS, open_photo, read_photo
@@ -382,7 +382,8 @@ def fetch_photo(
     except urllib.error.HTTPError as error: raise DataError(f'the server answers {error.code} {error.reason}') from None
     except (OSError, ValueError) as error:
         if isinstance(error, DataError): raise
-        raise DataError(f'cannot be fetched: {getattr(error, "reason", error)}') from None
+        reason = getattr(error, 'reason', error)
+        raise DataError(f'cannot be fetched: {explain_error(reason) if isinstance(reason, OSError) else reason}') from None
     return data
 
 # %% ../../nbs/34_deploy.predict.ipynb #6842c5df

@@ -332,7 +332,9 @@ def evaluate_folder(
     _check_run(run)
     if provider: pick_provider(provider=provider)     # before anything is measured
     record, data, where = run.record, data or run.record.config.data, run_device(run, device)
-    if also: run.update(also={**(record.also or {}), **dict([test_on(run, also, device)])})
+    if also:
+        name, metrics = test_on(run, also, device)
+        run.update(also={**(run.record.also or {}), name: metrics})      # of now: another command may have added to it meanwhile
     if not (robustness or scaling or costs): return run
     model, classes, shape = load_model(run.folder/'model.safetensors')
     model.to(where)

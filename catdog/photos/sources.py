@@ -880,7 +880,8 @@ def _no_source(data, path):
     if '{label}' in str(path.parent): return f'data {shown}: {{label}} stands in names of files; folders that are classes need no pattern'
     if re.search(r'[{].+[}]', path.name) and path.parent.is_dir(): return f'data {shown} names no {{label}}: such as {{label}}_{{id}}.jpg'
     if path.is_file(): return f'data {shown} is {_kind_of(path)}: catdog reads lists (.csv, .parquet) and archives ({", ".join(ARCHIVES)})'
-    if path.is_symlink() and not path.exists(): return f'data {shown} is a link that leads nowhere: {shortened(os.readlink(path), 160)} is gone'
+    gone = shortened(os.readlink(path), 160) if path.is_symlink() and not path.exists() else ''
+    if gone: return f'data {shown} is a link that leads nowhere: {gone} is gone'
     if path.exists(): return f'data {shown} is neither a folder nor a plain file'
     siblings = [inner.name for inner in path.parent.iterdir() if not _hidden(inner.name)] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*siblings, *SOURCES, 'huggingface:NAME'], 1)
