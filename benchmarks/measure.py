@@ -53,6 +53,13 @@ def busy_share():
     return max((all_now-all_before)-(mine_now-mine_before), 0)/possible
 
 
+def own_mb(pid='self'):
+    "MiB that a process has for itself, 0 where it is gone; pages of files that are mapped are the system's to take back and do not count"
+    try: lines = Path(f'/proc/{pid}/status').read_text().splitlines()
+    except OSError: return 0
+    return next((int(line.split()[1])/1024 for line in lines if line.startswith('RssAnon')), 0)
+
+
 def find_photos(folder):
     "Class folders of photos: the given ones, or drawn ones where they are not there"
     if Path(folder).is_dir(): return Path(folder)

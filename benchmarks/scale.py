@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from measure import ROOT, arguments, report, take_turns
+from measure import ROOT, arguments, own_mb, report, take_turns
 
 SIDE = 64   # of the drawn photos, in pixels
 
@@ -33,15 +33,14 @@ def draw_photos(folder, n):
 
 
 class Memory(threading.Thread):
-    "The most memory of its own this process has had; pages of files that are mapped are the system's to take back, so they do not count"
+    "The most memory of its own this process has had, in MiB"
     def __init__(self):
         super().__init__(daemon=True)
         self.peak = 0
 
     def run(self):
         while True:
-            own = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('RssAnon'))
-            self.peak = max(self.peak, own/1024)
+            self.peak = max(self.peak, own_mb())
             time.sleep(.02)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from measure import ROOT, arguments, ratios, report, show, summary, take_turns, timed
 
-CATDOG = 'import sys; from catdog.cli import main; main()'
+CATDOG = 'import sys; from catdog.__main__ import main; main()'
 FASTAI = '''import sys
 from fastai.vision.all import load_learner
 learn = load_learner(sys.argv[1])

@@ -45,6 +45,7 @@ _OF_FILES = {                # What is the matter, and what to do
 }
 
 # %% ../nbs/00_errors.ipynb #bdc4e135
+_NO_TEMPORARY = 'No usable temporary directory'      # as Python's tempfile says it, with the error of a file that is not there
 _AS_TEXT = re.compile(r"(?s)\[Errno (\d+)\] ([^:]*)(?:: '(.*?)')?(?: -> '.*')?")
 
 def explain_os_error(
@@ -56,6 +57,7 @@ def explain_os_error(
         return explain_os_error(OSError(int(found[1]), *found.groups()[1:])) if found else error
     if isinstance(getattr(error, 'reason', None), OSError): return explain_os_error(error.reason)     # of urllib
     if not error.errno: return str(error)
+    if _NO_TEMPORARY in str(error.strerror): return 'no folder takes temporary files: name one in TMPDIR that does'
     name = shortened(os.fsdecode(error.filename), 160) if isinstance(error.filename, (str, bytes)) else ''
     if error.errno not in _OF_FILES: return ': '.join(filter(None, [name, error.strerror or str(error)]))
     matter, advice = _OF_FILES[error.errno]
@@ -67,7 +69,7 @@ def explain_error(
 )->str:
     "An error as the command says it."
     text = explain_os_error(error) if isinstance(error, OSError) else str(error)
-    return re.sub(r'\S{200,}', lambda found: shortened(found[0], 160), text)
+    return re.sub(r"\S{200,}|(?<=')[^'\n]{300,}(?=')", lambda found: shortened(found[0], 160), text)
 
 # %% ../nbs/00_errors.ipynb #4c7dd875
 def _came_from():

@@ -184,21 +184,25 @@ def seal_record(
 
 def open_record(
     data:bytes,              # As `seal_record` gives it, or JSON without a hash
-    path:str|Path            # Where it was read, for the error
+    path:str|Path,           # Where it was read, for the error
+    strict:bool=False        # Whether a changed one is an error, and not a warning
 )->dict:                     # Without the hash
-    "A record's fields. ValueError where it is damaged, or was changed after it was written."
+    "A record's fields. ValueError where it is damaged; a warning, or an error, where it was changed after it was written."
     try: fields = json.loads(data)
     except (ValueError, RecursionError) as error: raise ValueError(f'{path} is damaged ({error}): {_AGAIN}') from None
     if not isinstance(fields, dict): raise ValueError(f'{path} is no record of a run: it holds no fields by name')
     kept = fields.pop('sha256', None)
     if kept is None or kept == _hash_fields(fields): return fields
-    raise ValueError(f'{path} was changed after it was written: copy it again or, if the change is yours, remove its line "sha256"')
+    told = f'{path} was changed after it was written: copy it again or, if the change is yours, remove its line "sha256"'
+    if strict: raise ValueError(told)
+    warnings.warn(told, stacklevel=2)
+    return fields
 
 # %% ../nbs/01_files.ipynb #f17de60d
 def check_kept(
     path:str|Path            # A file beside the `run.json` of a run, or any other
 ):
-    "ValueError where a finished run left something else in this file, or its record was changed."
+    "ValueError where a finished run left something else in this file; a warning where its record was changed."
     path = Path(path)
     try: data = (path.parent/'run.json').read_bytes()
     except OSError: return
@@ -279,7 +283,9 @@ def read_table(
 ):           # A table: A CSV's values are text; `attrs['said']` is how it was read, '' where nothing was guessed
     "A table as people have it. ValueError where it is none, OSError where the file is not there."
     import pandas as pd
-    if Path(file).suffix.lower() == '.parquet': return pd.read_parquet(file)
+    if Path(file).suffix.lower() == '.parquet':
+        table = pd.read_parquet(file)
+        return table.reset_index() if any(table.index.names) else table
     text, said = _decoded(Path(file).read_bytes())
     if '\0' in text: raise ValueError('it holds no text')
     if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator

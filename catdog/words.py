@@ -9,7 +9,6 @@ __all__ = ['percent', 'points', 'in_points', 'plural', 'listing', 'duration', 'b
 # %% ../nbs/02_words.ipynb #5b76b572
 import base64, hashlib, html, math, re, unicodedata
 from functools import cache
-from importlib.resources import files
 
 # %% ../nbs/02_words.ipynb #7b79f94e
 def percent(
@@ -79,6 +78,7 @@ def page_text(
     name:str                 # A file of `catdog/page`
 )->str:                      # Safe to put into a page as it is: it is catdog's own
     "The text of one of the files that pages are made of."
+    from importlib.resources import files
     from markupsafe import Markup
     return Markup((files('catdog')/'page'/name).read_text(encoding='utf-8'))
 

@@ -1,6 +1,5 @@
 """catdog choose and catdog evaluate as a person or a script meets them, on real run folders."""
 import json
-import re
 import shutil
 
 import numpy as np
@@ -19,7 +18,7 @@ def spoil(folder, name, change):
     "A copy of a run with its record changed"
     shutil.copytree(folder, folder.parent/name)
     record = folder.parent/name/'run.json'
-    record.write_text(change(re.sub(' "sha256": .*\n', '', record.read_text())))
+    record.write_text(change(record.read_text()))
 
 
 def test_choose_answers_a_script(tmp_path):

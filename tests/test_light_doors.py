@@ -51,7 +51,7 @@ def test_commands_load_no_torch(arguments, runs, exported):
     places = dict(RUNS=str(runs), MODEL=str(exported), PHOTO=str(exported/'cat.jpg'))
     line = ['catdog', *[places.get(word, word) for word in arguments]]
     call = 'try: main()\nexcept SystemExit as end: assert end.code in (None, 0, 3), end.code'
-    code = f'from catdog.cli import main\nsys.argv = {line!r}\n{call}'
+    code = f'from catdog.__main__ import main\nsys.argv = {line!r}\n{call}'
     assert loaded(code, LEARNING) == []
 
 

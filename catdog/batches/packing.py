@@ -78,11 +78,11 @@ def read_pixels(
     except Exception: return np.asarray(shape.resize(open_photo(path)))   # what the quick way trips over, the careful one decides
 
 # %% ../../nbs/17_batches.packing.ipynb #41b271b0
-def _hash_chunk(chunk, data):
+def _hash_chunk(chunk, *parts):
     "The SHA-256 of a chunk's sizes and of its bytes"
     sizes = json.dumps([chunk['shapes'], chunk['sizes']])
     digest = hashlib.sha256(sizes.encode())
-    digest.update(data)
+    for part in parts: digest.update(part)
     return digest.hexdigest()
 
 def _read_chunks(folder):
@@ -222,9 +222,12 @@ def _resume(partial):
     with open(partial/'pixels.bin', 'ab') as file: file.truncate(_chunk_ends(chunks)[-1] if chunks else 0)
     return sum(len(chunk['shapes']) for chunk in chunks)
 
+# %% ../../nbs/17_batches.packing.ipynb #0230b48a
 class _ChunkWriter:
     "Writes photos, and a line of the journal for every `CHUNK` of them"
-    def __init__(self, pixels, journal): self.pixels, self.journal, self.shapes, self.parts = pixels, journal, [], []
+    def __init__(self, pixels, journal, disk):
+        self.pixels, self.journal, self.disk = pixels, journal, disk
+        self.shapes, self.parts, self.flushing = [], [], None
 
     def add(self, shape, data):
         self.shapes.append([int(side) for side in shape])
@@ -234,12 +237,25 @@ class _ChunkWriter:
     def close(self):
         "Write what has come since the last line"
         if not self.parts: return
-        data, chunk = b''.join(self.parts), dict(shapes=self.shapes, sizes=[len(part) for part in self.parts])
-        self.pixels.write(data)
+        chunk = dict(shapes=self.shapes, sizes=[len(part) for part in self.parts])
+        self.pixels.writelines(self.parts)
         self.pixels.flush()
-        self.journal.write(json.dumps({**chunk, 'sha256': _hash_chunk(chunk, data)})+'\n')
+        self.journal.write(json.dumps({**chunk, 'sha256': _hash_chunk(chunk, *self.parts)})+'\n')
         self.journal.flush()
         self.shapes, self.parts = [], []
+        self._begin_flush()
+
+    def _begin_flush(self):
+        "Let the disk take what was written, unless it is at it already"
+        if self.flushing and not self.flushing.done(): return
+        if self.flushing: self.flushing.result()       # its error, if it had one
+        self.flushing = self.disk.submit(os.fsync, self.pixels.fileno())
+
+    def finish(self):
+        "Write what is left, and return once the disk has all of it"
+        self.close()
+        if self.flushing: self.flushing.result()
+        os.fsync(self.pixels.fileno())
 
 # %% ../../nbs/17_batches.packing.ipynb #81d6cb6c
 def _write_pack(partial, photos, shape, exact, compressed, workers, progress):
@@ -250,12 +266,11 @@ def _write_pack(partial, photos, shape, exact, compressed, workers, progress):
     done = _resume(partial)
     bar = dict(desc='packing photos', unit='photos', show=progress)
     with (open(partial/'pixels.bin', 'ab') as pixels, open(partial/'chunks.jsonl', 'a') as journal,
-            ThreadPoolExecutor(workers or usable_cores()) as pool):
-        writer = _ChunkWriter(pixels, journal)
+            ThreadPoolExecutor(1) as disk, ThreadPoolExecutor(workers or usable_cores()) as pool):
+        writer = _ChunkWriter(pixels, journal, disk)
         decoded = map_ahead(pool, read, photos.path.iloc[done:], ahead=CHUNK)
         for size, data in progress_bar(decoded, initial=done, total=len(photos), **bar): writer.add(size, data)
-        writer.close()
-        os.fsync(pixels.fileno())
+        writer.finish()
     (partial/'checked.json').write_text(json.dumps(_stamp(partial)))
 
 # %% ../../nbs/17_batches.packing.ipynb #cb5986f0

@@ -84,7 +84,7 @@ def _cost_file(model, shape, photos, precision):
 
 def _kept_costs(file):
     "What was measured, or None where nothing is kept that still holds"
-    try: found, age = open_record(file.read_bytes(), file), time.time()-file.stat().st_mtime
+    try: found, age = open_record(file.read_bytes(), file, strict=True), time.time()-file.stat().st_mtime
     except (OSError, ValueError): return None
     return found if age < (_HOLDS if found.get('busy', 1) <= _QUIET else _BUSY_HOLDS) else None
 

@@ -106,7 +106,7 @@ def _measure(arch, classes, image_size, jpegs, device):
 # %% ../../nbs/63_finding.costs.ipynb #2c952c22
 def _kept_cost(file):
     "What was measured before; None where nothing was"
-    try: return CandidateCost(**open_record(file.read_bytes(), file))
+    try: return CandidateCost(**open_record(file.read_bytes(), file, strict=True))
     except (OSError, ValueError, TypeError): return None
 
 def _is_quiet():

@@ -53,6 +53,7 @@ class _Folder:
     folders:list = field(default_factory=list)   # Of `_Folder`
     hidden:int = 0                               # Files of the system, here and below
     odd:list = field(default_factory=list)       # Names of what is no plain file, here and below
+    linked:bool = False                          # Whether links lie here or below
 
     @property
     def name(self): return self.path.name
@@ -83,6 +84,7 @@ def _look(path, depth=0):
     found = _Folder(Path(path))
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         kind = _kind_of_entry(entry)
+        found.linked |= entry.is_symlink()
         if _hidden(entry.name): found.hidden += 1
         elif not _is_text(entry.name): found.odd.append(os.fsencode(entry.name).decode('latin-1'))
         elif kind == 'folder' and depth < _DEEPEST and not _goes_round(entry, depth): _add_folder(found, _look(entry.path, depth+1))
@@ -112,6 +114,7 @@ def _add_folder(found, folder):
     "Hang a folder into the one that holds it"
     found.folders.append(folder)
     found.hidden += folder.hidden
+    found.linked |= folder.linked
     found.odd += folder.odd
 
 # %% ../../nbs/14_photos.sources.ipynb #310f73b2
@@ -296,6 +299,25 @@ def _say_shared(folders, reading):
     shown = f'hold folders of one name ({listing(names, 4)})'
     reading.said.append(f'{listing(holders, 4)} are read as classes, and {shown}: are these the classes?')
 
+# %% ../../nbs/14_photos.sources.ipynb #c5065508
+def _count_links_once(reading):
+    "Leave out what links lead to again under its own label and on its own side; say what they show under several"
+    kept, labels = {}, {}
+    for path, label, split in sorted(reading.rows, key=_is_linked):
+        real = os.path.realpath(path)
+        kept.setdefault((real, label, split), path)
+        labels.setdefault(real, set()).add(f'{split}/{label}'.strip('/'))
+    chosen = set(kept.values())
+    again = [path.name for path, _, _ in reading.rows if path not in chosen]
+    reading.rows = [row for row in reading.rows if row[0] in chosen]
+    several = sorted({listing(sorted(names), 4) for names in labels.values() if len(names) > 1})
+    if again: reading.said.append(f'{plural(len(again), "link")} to photos that are here anyway left out: {listing(again, 3)}')
+    for names in several[:3]: reading.said.append(f'{names} show the same photos through links: remove the links that are not meant')
+
+def _is_linked(row):
+    "Whether a photo is a link, or lies in a folder that is one"
+    return os.path.realpath(row[0]) != os.path.abspath(row[0])
+
 # %% ../../nbs/14_photos.sources.ipynb #c0598258
 def read_class_folders(
     folder:str|Path          # A folder of class folders, or of `train`, `valid` and `test` folders of them
@@ -311,6 +333,7 @@ def read_class_folders(
     elif _has_sides_inside(folders): _read_inverted(folders, reading)
     elif names: _read_parts(folders, names, reading)
     else: _read_classes(folders, reading)
+    if root.linked: _count_links_once(reading)
     reading.hidden = root.hidden
     if root.odd: reading.said.append(f"{plural(len(root.odd), 'name')} left out, no plain file or no text: {listing(root.odd, 3)}")
     return reading.table()
@@ -760,6 +783,7 @@ def find_source(
 )->Path:                     # A folder, a list, or a folder with a name pattern as its last part
     "Where the photos of a source lie on this machine; fetches or draws them the first time."
     text = str(data)
+    if not text.strip(): raise DataError('data names nothing: name a folder, a list, an archive or a source')
     if text.startswith('file://'): text = urllib.parse.unquote(text.removeprefix('file://'))
     path = user_path(text)
     fetch = _how_to_fetch(text, path, progress)
@@ -856,6 +880,7 @@ def _no_source(data, path):
     if '{label}' in str(path.parent): return f'data {shown}: {{label}} stands in names of files; folders that are classes need no pattern'
     if re.search(r'[{].+[}]', path.name) and path.parent.is_dir(): return f'data {shown} names no {{label}}: such as {{label}}_{{id}}.jpg'
     if path.is_file(): return f'data {shown} is {_kind_of(path)}: catdog reads lists (.csv, .parquet) and archives ({", ".join(ARCHIVES)})'
+    if path.is_symlink() and not path.exists(): return f'data {shown} is a link that leads nowhere: {shortened(os.readlink(path), 160)} is gone'
     if path.exists(): return f'data {shown} is neither a folder nor a plain file'
     siblings = [inner.name for inner in path.parent.iterdir() if not _hidden(inner.name)] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*siblings, *SOURCES, 'huggingface:NAME'], 1)
@@ -877,11 +902,19 @@ def _at_a_glance(label):
 def _say_of(photos, text): photos.attrs['said'] = [*photos.attrs.get('said', []), text]
 
 # %% ../../nbs/14_photos.sources.ipynb #ad28a7cd
+_LONGEST = 500               # Letters of a label; a folder's name has 255 at most
+
+def _too_long(row, data):
+    "What to say of a text in the place of a label"
+    text = f'a text of {len(row.label):,} letters for a label ({shortened(row.label)!r})'
+    return f'{row.path} in {data} has {text}, and the name of a class has {_LONGEST} at most: is that the column of labels?'
+
 def _check_labels(photos, data, least_classes=2):
     "DataError where there is one class, one without a name, or one that is spelled differently on two sides"
     left_out = '; '.join(photos.attrs.get('said', []))
     only = f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed'
-    nameless = photos.path[photos.label == '']
+    nameless, long = photos.path[photos.label == ''], photos[photos.label.str.len() > _LONGEST]
+    if len(long): raise DataError(_too_long(long.iloc[0], data))
     if len(nameless): raise DataError(f'{nameless.iloc[0]} in {data} has a label without a letter: give it a name')
     if photos.label.nunique() < least_classes: raise DataError(f'{only}; {left_out}' if left_out else only)
     for text in _perhaps_missing(photos.label, ('-1', 'nan')): _say_of(photos, text)

@@ -12,7 +12,7 @@ from conftest import BIN, run
 from pydantic import BaseModel
 
 from catdog.training.config import RunConfig
-from catdog.training.run import Run, RunRecord
+from catdog.training.run import RunRecord
 
 HOSTILE = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 2">[a](javascript:hit) ```\n#\n $x^2$ | \'"& {{ 7*7 }}'
 NAMES = [' '.join(HOSTILE.replace('/', '').split()), '<img src=x onerror="window.hit = 3">',
@@ -68,7 +68,7 @@ def hostile(tmp_path_factory, runs):
     "Two runs with every text spoiled, and for each text that is needed one more where that is spoiled too"
     root = tmp_path_factory.mktemp('hostile')
     for number, folder in enumerate(sorted(runs.iterdir())):
-        written = {**Run(folder).info, **MORE}
+        written = {**json.loads((folder/'run.json').read_text()), **MORE}
         record = filled(RunRecord, written)
         assert count_texts(record) > count_texts(written)+8 and record['cost']['note'] == record['timings']['tuning'] == 'text'
         cases = [spoil(record)]
