@@ -48,18 +48,26 @@ def describe_duplicates(
     good = audited[audited.status != 'skipped']
     if not len(good): return 'no photo can be read'
     two = has_two_labels(good)
-    named, good = good.path[two].tolist(), good[~two].assign(group=group_duplicates(good[~two], near_copies))
-    copies = find_duplicates(good)
+    named, good = good.path[two].tolist(), good[~two]
+    plain = good.drop(columns='belongs', errors='ignore')      # what a person says belongs together is no copy
+    copies = find_duplicates(plain.assign(group=group_duplicates(plain, near_copies)))
+    good = good.assign(group=group_duplicates(good, near_copies))
     lines = [f'two labels on the very same file: {_names(named)}; left out until a verdict decides'] if named else []
-    lines.append(_count_copies(copies))
+    lines += [_count_copies(copies), *_count_groups(good)]
     clash = copies[copies.groupby('group').label.transform('nunique') > 1]
     if len(clash): lines.append(f"  with different labels: {plural(clash.group.nunique(), 'group')} ({_names(clash.path.tolist())})")
-    leaks = _find_leaks(good)
-    if leaks: lines.append(f'  leaks: {len(leaks):,} of the test photos have a copy among those to learn from ({_names(leaks)})')
+    leaks, alike = _find_leaks(good), 'a copy or one of their group' if 'belongs' in good else 'a copy'
+    if leaks: lines.append(f'  leaks: {len(leaks):,} of the test photos have {alike} among those to learn from ({_names(leaks)})')
     lines += [f'  {text}' for text in describe_shares(good.assign(split=assign_splits(good)))]
     return '\n'.join(lines)
 
 # %% ../nbs/74_door.ipynb #f175db22
+def _count_groups(good):
+    "How many groups the list or the pattern names; no line where there are none"
+    sizes = good.belongs[good.belongs != ''].value_counts() if 'belongs' in good else []
+    if not len(sizes): return []
+    return [f"groups that are named: {len(sizes):,}, of {plural(sum(sizes), 'photo')}"]
+
 def _count_copies(copies):
     "How many photos are copies, and of which kind"
     if not len(copies): return 'copies: none'
@@ -172,6 +180,17 @@ def _kernel_variables():
     ignored = [os.environ.get('PYTHONWARNINGS'), f'ignore:{_QUIET}:UserWarning']
     return {**kernel_environment(), 'PYTHONWARNINGS': ','.join(filter(None, ignored))}
 
+# %% ../nbs/74_door.ipynb #db98ee1a
+def _import_papermill():
+    "papermill, without the grammars that jsonschema would build for it"
+    spared = 'rfc3987_syntax' not in sys.modules
+    if spared: sys.modules['rfc3987_syntax'] = None      # as if it were not installed, which jsonschema provides for
+    try: import papermill
+    finally:
+        if spared: del sys.modules['rfc3987_syntax']
+    return papermill
+
+# %% ../nbs/74_door.ipynb #13bde985
 def run_notebook(
     name:str,                # 'train' or 'compare'
     out:Path,                # Where the executed notebook is written
@@ -180,7 +199,7 @@ def run_notebook(
     "Run a notebook through papermill. ValueError with its own message where it fails."
     check_system()
     warnings.filterwarnings('ignore', _QUIET)
-    import papermill
+    papermill = _import_papermill()
     from nbclient.exceptions import DeadKernelError
     from catdog.sweeps.job import find_notebook, papermill_path
     logging.getLogger('papermill').setLevel(logging.ERROR)

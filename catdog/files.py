@@ -283,7 +283,9 @@ def read_table(
 ):           # A table: A CSV's values are text; `attrs['said']` is how it was read, '' where nothing was guessed
     "A table as people have it. ValueError where it is none, OSError where the file is not there."
     import pandas as pd
-    if Path(file).suffix.lower() == '.parquet': return pd.read_parquet(file)
+    if Path(file).suffix.lower() == '.parquet':
+        table = pd.read_parquet(file)
+        return table.reset_index() if any(table.index.names) else table
     text, said = _decoded(Path(file).read_bytes())
     if '\0' in text: raise ValueError('it holds no text')
     if re.match(r'sep=.\r?\n', text, re.I): text = text.partition('\n')[2]   # of Excel, which tells itself the separator

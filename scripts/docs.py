@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from readme import figure
@@ -99,6 +100,7 @@ def join_streams(cell):
 
 def render():
     "Render the site by Quarto, or by smalldocs where that is missing"
+    import nbdev.config
     import nbdev.serve
     from nbdev.doclinks import _build_modidx
     from nbdev.processors import FilterDefaults
@@ -107,6 +109,7 @@ def render():
         def base_procs(self): return [Helpers, *super().base_procs(), fold_helpers, fold_imports, join_streams]
 
     nbdev.serve.FilterDefaults = Pages
+    nbdev.config._load_toml = cache(nbdev.config._load_toml)      # it is read for every cell, which takes a quarter of the time
     if shutil.which('quarto'):
         from nbdev.quarto import nbdev_docs
         return nbdev_docs.__wrapped__(n_workers=0)

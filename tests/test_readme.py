@@ -16,8 +16,9 @@ AS_OVERRIDES = ' '.join(f'{name}={value}' for name, value in TINY.items())
 AS_PARAMETERS = ' '.join(f'-p {name} {value}' for name, value in TINY.items())
 AS_ARGUMENTS = ', '.join(f'{name}={value!r}' for name, value in TINY.items())
 
-# What stands between the reader's words and this machine: settings that make a training one of seconds, and the libraries
-# that pip would bring, lent by PYTHONPATH. `choose` may say that the data cannot decide, which is a status of its own.
+# What stands between the reader's words and this machine: settings that make a training one of seconds, one seed of a sweep
+# and two photos of an evaluation, and the libraries that pip would bring, lent by PYTHONPATH. `choose` may say that the data
+# cannot decide, which is a status of its own.
 READER = f"""
 set -eu
 skip() {{ echo "skipped: $*" >&2; }}
@@ -25,7 +26,8 @@ catdog() {{
   case "$1" in
     sample) command catdog "$@" -n 60 ;;
     train) command catdog "$@" {AS_OPTIONS} ;;
-    sweep) command catdog "$@" {AS_OVERRIDES} ;;
+    sweep) command catdog "${{@/seed=0,1/seed=0}}" {AS_OVERRIDES} ;;
+    evaluate) command catdog "$@" --limit 2 ;;
     choose) command catdog "$@" || test $? -eq 3 -o $? -eq 4 ;;
     find) command catdog "$@" {AS_FINDER} || test $? -eq 3 ;;
     *) command catdog "$@" ;;

@@ -783,6 +783,7 @@ def find_source(
 )->Path:                     # A folder, a list, or a folder with a name pattern as its last part
     "Where the photos of a source lie on this machine; fetches or draws them the first time."
     text = str(data)
+    if not text.strip(): raise DataError('data names nothing: name a folder, a list, an archive or a source')
     if text.startswith('file://'): text = urllib.parse.unquote(text.removeprefix('file://'))
     path = user_path(text)
     fetch = _how_to_fetch(text, path, progress)
@@ -879,6 +880,7 @@ def _no_source(data, path):
     if '{label}' in str(path.parent): return f'data {shown}: {{label}} stands in names of files; folders that are classes need no pattern'
     if re.search(r'[{].+[}]', path.name) and path.parent.is_dir(): return f'data {shown} names no {{label}}: such as {{label}}_{{id}}.jpg'
     if path.is_file(): return f'data {shown} is {_kind_of(path)}: catdog reads lists (.csv, .parquet) and archives ({", ".join(ARCHIVES)})'
+    if path.is_symlink() and not path.exists(): return f'data {shown} is a link that leads nowhere: {shortened(os.readlink(path), 160)} is gone'
     if path.exists(): return f'data {shown} is neither a folder nor a plain file'
     siblings = [inner.name for inner in path.parent.iterdir() if not _hidden(inner.name)] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*siblings, *SOURCES, 'huggingface:NAME'], 1)
