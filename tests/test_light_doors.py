@@ -55,6 +55,22 @@ def test_commands_load_no_torch(arguments, runs, exported):
     assert loaded(code, LEARNING) == []
 
 
+def test_labelling_photos_loads_nothing_of_other_commands(exported):
+    line = ['catdog', 'predict', str(exported), str(exported/'cat.jpg'), '--json']
+    code = f'from catdog.__main__ import main\nsys.argv = {line!r}\ntry: main()\nexcept SystemExit as end: assert end.code == 0, end.code'
+    assert loaded(code, ('typer', 'rich', 'pydantic', *HEAVY)) == []
+
+
+@pytest.mark.parametrize('model, photo', [('MODEL', 'PHOTO'), ('MODEL', 'no.jpg'), ('nowhere', 'PHOTO')])
+def test_a_plain_line_answers_as_any_other(exported, model, photo):
+    "With an option that changes nothing, the line is read by what reads all lines"
+    places = dict(MODEL=str(exported), PHOTO=str(exported/'cat.jpg'))
+    line = [sys.executable, '-m', 'catdog', 'predict', places.get(model, model), places.get(photo, photo)]
+    plain, other = run(*line), run(*line, '--batch-size', '16')
+    assert (plain.returncode, plain.stdout, plain.stderr) == (other.returncode, other.stdout, other.stderr)
+    assert (plain.returncode == 0) == ((model, photo) == ('MODEL', 'PHOTO'))
+
+
 def test_running_a_model_leaves_nothing_behind(exported, tmp_path):
     "onnxruntime makes an identity for the machine, unless it is told not to"
     environment = {'HOME': str(tmp_path), 'PATH': str(BIN), 'PYTHONPATH': str(ROOT)}
