@@ -195,7 +195,7 @@ def open_record(
     if kept is None or kept == _hash_fields(fields): return fields
     told = f'{path} was changed after it was written: copy it again or, if the change is yours, remove its line "sha256"'
     if strict: raise ValueError(told)
-    warnings.warn(told, stacklevel=2)
+    warnings.warn(told)                  # from this line, whoever asks, so that it is said once
     return fields
 
 # %% ../nbs/01_files.ipynb #f17de60d

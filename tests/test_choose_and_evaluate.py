@@ -1,5 +1,6 @@
 """catdog choose and catdog evaluate as a person or a script meets them, on real run folders."""
 import json
+import re
 import shutil
 
 import numpy as np
@@ -128,6 +129,21 @@ def test_damaged_files_are_noticed(copies, name):
     done = catdog('choose', copies, '--json')
     left = json.loads(done.stdout)['left_out']
     assert left == {run.name: f'{name} changed after the run had ended: damaged, or of another run'}
+
+
+def test_one_changed_digit_of_a_record_is_noticed(tmp_path):
+    "It leaves valid JSON; without its hash the record is taken as it is, as one of before there was a hash is"
+    from catdog.comparison.example import write_example_run
+    from catdog.training.run import Run
+    changed, _ = (write_example_run(tmp_path, arch, 0, .9) for arch in ('small', 'large'))
+    text = (changed/'run.json').read_text()
+    assert text.count('"latency_ms": 10.0') == 1
+    (changed/'run.json').write_text(text.replace('"latency_ms": 10.0', '"latency_ms": 11.0'))
+    told = catdog('choose', tmp_path, '--json').stderr
+    assert f'{changed}/run.json was changed after it was written' in told and 'Traceback' not in told, told
+    with pytest.raises(ValueError, match='was changed after it was written'): Run(changed).update(status='finished')
+    (changed/'run.json').write_text(re.sub(' "sha256": .*\n', '', (changed/'run.json').read_text()))
+    assert 'was changed' not in catdog('choose', tmp_path, '--json').stderr
 
 
 def test_export_does_without_the_extra(tmp_path, monkeypatch):

@@ -293,7 +293,9 @@ class Run:
     def update(self,
         **fields                 # Replace those of `run.json`; the others stay
     ):
-        "Write fields to `run.json`."
+        "Write fields to `run.json`. ValueError where it was changed meanwhile: what is damaged gets no new hash."
+        path = self.folder/'run.json'
+        if path.exists(): open_record(path.read_bytes(), path, strict=True)
         record = read_record({**self.info, **fields}, self.folder/'run.json')
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder/'run.json', seal_record(record.to_dict()))

@@ -89,7 +89,8 @@ def test_a_command_ends_with_one_line(name, presses, many, pets, runs, tmp_path)
         'train': (['train', *options(tiny)], lambda process: list(tmp_path.glob('runs/*/checkpoint/state.safetensors'))),
         'sweep': (['sweep', *(f'{key}={value}' for key, value in tiny.items())], lambda process: list(tmp_path.glob('runs/*/history.csv'))),
         'predict': (['predict', model, '-'], after(3)),
-        'find': (['find', pets, '--candidates', 'test_resnet,baseline', '--weights', 'none', '--runs', tmp_path/'runs'], has_loaded('torch')),
+        'find': (
+            ['find', pets, '--candidates', 'test_resnet,baseline', '--weights', 'none', '--runs', tmp_path/'runs'], has_loaded('torch')),
         'evaluate': (['evaluate', model, '--robustness'], has_loaded('torch')),
         'export': (['export', model, '-o', tmp_path/'out', '--formats', 'onnx-int8'], has_loaded('torch')),
         'serve': (['serve', model, '--port', 0], has_loaded('onnxruntime')),

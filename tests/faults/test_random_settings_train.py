@@ -23,7 +23,8 @@ VALUES = dict(   # What a person may give, ends of ranges among it; None leaves 
     augmentation=['auto', 'none', 'light', 'strong', 'randaugment'], flips=['horizontal', 'both', 'none'], rotate=[0, 10, 180],
     least_crop=[None, .001, 1], mixup=[0, .2, 10], cutmix=[0, 1, 10], erasing=[0, .5, 1], ema=[None, .001, .999],
     keep=['best', 'last'],
-    wise_ft=['none', .5, .999], patience=[None, 1], fc_layers=[False, True], model_args=[None, 'drop_rate=0.5', 'drop_path_rate=0.1', 'x=1'],
+    wise_ft=['none', .5, .999], patience=[None, 1], fc_layers=[False, True],
+    model_args=[None, 'drop_rate=0.5', 'drop_path_rate=0.1', 'x=1'],
     tta=[False, True], precision=['fp32', 'bf16', 'fp16'], deterministic=[False, True], valid_fraction=[.01, .1, .5, .89],
     test_fraction=[.01, .2, .5, .89], split_seed=[0, 42], folds=[None, 2, 5, 30, 100], fold=[0, 1], seed=[0, 2**31-1],
     processes=[1, 2], checkpoint_minutes=[1e-3, 5], teacher_share=[.5, 1])
