@@ -1562,6 +1562,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'catdog.files.check_kept': ('files.html#check_kept', 'catdog/files.py'),
                               'catdog.files.hash_file': ('files.html#hash_file', 'catdog/files.py'),
                               'catdog.files.hash_files': ('files.html#hash_files', 'catdog/files.py'),
+                              'catdog.files.is_changed': ('files.html#is_changed', 'catdog/files.py'),
                               'catdog.files.making': ('files.html#making', 'catdog/files.py'),
                               'catdog.files.new_file': ('files.html#new_file', 'catdog/files.py'),
                               'catdog.files.open_file_system': ('files.html#open_file_system', 'catdog/files.py'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['user_path', 'cache_folder', 'partial_path', 'write_atomically', 'making', 'new_file', 'refuse_others', 'hash_file',
-           'hash_files', 'changed_files', 'seal_record', 'open_record', 'check_kept', 'safe_name', 'open_file_system',
-           'public_address', 'read_table']
+           'hash_files', 'changed_files', 'seal_record', 'is_changed', 'open_record', 'check_kept', 'safe_name',
+           'open_file_system', 'public_address', 'read_table']
 
 # %% ../nbs/01_files.ipynb #2fb6ccda
 import errno, hashlib, io, json, os, platform, re, secrets, shutil, stat, warnings
@@ -176,11 +176,21 @@ def _hash_fields(fields):
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 def seal_record(
-    fields:dict              # What JSON can hold, or what `str` makes text of; `sha256` is replaced
+    fields:dict,             # What JSON can hold, or what `str` makes text of; `sha256` is replaced
+    changed:bool=False       # Whether it holds what was changed: it gets no hash that says otherwise
 )->bytes:                    # JSON whose first line holds the hash of the rest
     "A record that shows whether it was changed."
     plain = json.loads(json.dumps({name: value for name, value in fields.items() if name != 'sha256'}, default=str))
-    return (json.dumps({'sha256': _hash_fields(plain), **plain}, indent=1)+'\n').encode()
+    return (json.dumps({'sha256': 'changed' if changed else _hash_fields(plain), **plain}, indent=1)+'\n').encode()
+
+def is_changed(
+    path:str|Path            # A record
+)->bool:                     # False where there is none, or none that can be read
+    "Whether a record was changed after it was written."
+    try: fields = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError): return False
+    kept = fields.pop('sha256', None) if isinstance(fields, dict) else None
+    return kept is not None and kept != _hash_fields(fields)
 
 def open_record(
     data:bytes,              # As `seal_record` gives it, or JSON without a hash

@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from ..errors import DataError
-from ..files import cache_folder, check_kept, hash_file, open_record, public_address, seal_record, user_path, write_atomically
+from ..files import cache_folder, check_kept, hash_file, is_changed, open_record, public_address, seal_record, user_path
+from ..files import write_atomically
 from .config import RECIPE_VERSION, RunConfig
 
 # %% ../../nbs/25_training.run.ipynb #a176c68e
@@ -293,12 +294,11 @@ class Run:
     def update(self,
         **fields                 # Replace those of `run.json`; the others stay
     ):
-        "Write fields to `run.json`. ValueError where it was changed meanwhile: what is damaged gets no new hash."
-        path = self.folder/'run.json'
-        if path.exists(): open_record(path.read_bytes(), path, strict=True)
-        record = read_record({**self.info, **fields}, self.folder/'run.json')
+        "Write fields to `run.json`; one that was changed by others still says so afterwards."
+        path, changed = self.folder/'run.json', is_changed(self.folder/'run.json')
+        record = read_record({**self.info, **fields}, path)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder/'run.json', seal_record(record.to_dict()))
+        write_atomically(path, seal_record(record.to_dict(), changed))
 
 # %% ../../nbs/25_training.run.ipynb #4f8577cb
 @lru_cache
