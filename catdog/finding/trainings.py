@@ -46,7 +46,7 @@ def train_run(
     known:dict|None=None     # What its network costs, as `known_costs` gives it; None measures, and exports the network
 )->Run:                      # Finished
     "Train and test one run in this process, unless it is finished; goes on from its checkpoint."
-    run = find_run(config)
+    start, run = time.monotonic(), find_run(config)
     if run.finished: return run
     catalogue = catalogue_for(config)
     run = open_run(config, describe_catalogue(catalogue)['pool'])
@@ -54,7 +54,6 @@ def train_run(
     try:
         if run.finished: return run
         with _into_log(run.folder):
-            start = time.monotonic()
             training = prepare(config, catalogue, progress=False)
             with training.learner.no_bar(), training.learner.no_logging(): fit(training)
             evaluate_run(training, known=known)
