@@ -1242,6 +1242,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'catdog/evaluation/evaluate.py'),
                                             'catdog.evaluation.evaluate._cost_file': ( 'evaluation.evaluate.html#_cost_file',
                                                                                        'catdog/evaluation/evaluate.py'),
+                                            'catdog.evaluation.evaluate._forget_made': ( 'evaluation.evaluate.html#_forget_made',
+                                                                                         'catdog/evaluation/evaluate.py'),
                                             'catdog.evaluation.evaluate._keep_costs': ( 'evaluation.evaluate.html#_keep_costs',
                                                                                         'catdog/evaluation/evaluate.py'),
                                             'catdog.evaluation.evaluate._kept_costs': ( 'evaluation.evaluate.html#_kept_costs',

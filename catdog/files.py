@@ -183,6 +183,7 @@ def seal_record(
     plain = json.loads(json.dumps({name: value for name, value in fields.items() if name != 'sha256'}, default=str))
     return (json.dumps({'sha256': 'changed' if changed else _hash_fields(plain), **plain}, indent=1)+'\n').encode()
 
+# %% ../nbs/01_files.ipynb #ab1019c7
 def is_changed(
     path:str|Path            # A record
 )->bool:                     # False where there is none, or none that can be read

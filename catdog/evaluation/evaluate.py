@@ -317,6 +317,10 @@ def _check_run(run):
     for name in _KEPT:
         if name not in _MADE_ANEW: check_kept(run.folder/name)
 
+def _forget_made(run):
+    "No hash of what is made anew, which need not be the same to the byte"
+    if run.record.files: run.update(files={name: kept for name, kept in run.record.files.items() if name not in _MADE_ANEW})
+
 def evaluate_folder(
     run:Run,                     # Finished. ValueError where it is not
     data:str|None=None,          # Where its photos lie now; None takes the run's own setting
@@ -342,6 +346,7 @@ def evaluate_folder(
     if scaling:
         with measuring(run.folder.name, say=_note): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
+        _forget_made(run)
         how = dict(precision=record.resolved.precision, provider=provider)
         found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
@@ -354,6 +359,7 @@ def add_artefact(
 )->Run:
     "Export a run whose costs were taken over, and compare the artefact with the network on its test photos."
     _check_run(run)
+    _forget_made(run)
     model, classes, shape = load_model(run.folder/'model.safetensors')
     exported = export_model(run.folder/'model.onnx', model, shape, classes, run.folder/'model.safetensors', **artefact_facts(run))
     agreement = _agreement(exported, model, _test_photos(run, data or run.record.config.data).path)

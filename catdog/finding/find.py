@@ -276,12 +276,13 @@ class Race:
     @property
     def everything(self)->float:
         "Seconds that training all of it would take, each network measured, and its features computed, once."
-        measured = self._measured()
-        once = self.field.other_seconds+self.field.cost_seconds+self.field.head_seconds+(len(self.evidence.names)*float(np.mean(measured)) if measured else 0.)
-        return whole_grid(self.evidence)+once
+        measured, field = self._measured(), self.field
+        own_costs = len(self.evidence.names)*float(np.mean(measured)) if measured else 0.
+        return whole_grid(self.evidence)+field.other_seconds+field.cost_seconds+field.head_seconds+own_costs
 
     def _measured(self): return [run.record.timings.cost_seconds for run in (self.runs or {}).values() if run.record.timings.cost_seconds]
 
+# %% ../../nbs/67_finding.find.ipynb #82629529
 def _without(race, name, reason):
     "The race without a candidate"
     race.field.left_out[name] = reason
