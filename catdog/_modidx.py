@@ -1553,6 +1553,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'catdog.files': { 'catdog.files._csv_fault': ('files.html#_csv_fault', 'catdog/files.py'),
                               'catdog.files._decoded': ('files.html#_decoded', 'catdog/files.py'),
                               'catdog.files._hash_fields': ('files.html#_hash_fields', 'catdog/files.py'),
+                              'catdog.files._holds': ('files.html#_holds', 'catdog/files.py'),
                               'catdog.files._home': ('files.html#_home', 'catdog/files.py'),
                               'catdog.files._is_left_over': ('files.html#_is_left_over', 'catdog/files.py'),
                               'catdog.files._is_stream': ('files.html#_is_stream', 'catdog/files.py'),

@@ -175,6 +175,10 @@ def _hash_fields(fields):
     "The SHA-256 of a record's fields"
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
+def _holds(kept, fields):
+    "Whether the hash of a record is that of its fields, or it is of before there was one"
+    return kept is None or kept == _hash_fields(fields)
+
 def seal_record(
     fields:dict,             # What JSON can hold, or what `str` makes text of; `sha256` is replaced
     changed:bool=False       # Whether it holds what was changed: it gets no hash that says otherwise
@@ -190,8 +194,7 @@ def is_changed(
     "Whether a record was changed after it was written."
     try: fields = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError): return False
-    kept = fields.pop('sha256', None) if isinstance(fields, dict) else None
-    return kept is not None and kept != _hash_fields(fields)
+    return isinstance(fields, dict) and not _holds(fields.pop('sha256', None), fields)
 
 def open_record(
     data:bytes,              # As `seal_record` gives it, or JSON without a hash
@@ -202,8 +205,7 @@ def open_record(
     try: fields = json.loads(data)
     except (ValueError, RecursionError) as error: raise ValueError(f'{path} is damaged ({error}): {_AGAIN}') from None
     if not isinstance(fields, dict): raise ValueError(f'{path} is no record of a run: it holds no fields by name')
-    kept = fields.pop('sha256', None)
-    if kept is None or kept == _hash_fields(fields): return fields
+    if _holds(fields.pop('sha256', None), fields): return fields
     told = f'{path} was changed after it was written: copy it again or, if the change is yours, remove its line "sha256"'
     if strict: raise ValueError(told)
     warnings.warn(told)                  # from this line, whoever asks, so that it is said once
