@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['AREA', 'ASPECT', 'PLACE', 'MIRROR', 'COLOUR', 'OPERATIONS', 'TURN', 'N_DRAWS', 'RED', 'GREEN', 'BLUE', 'REASSOCIATED',
            'AUGMENTATIONS', 'FILL', 'draw_numbers', 'random_boxes', 'crop_and_resize', 'shift_colours', 'normal_scale',
-           'normalize', 'fused_pass', 'Augmentation', 'ViewPlan', 'plan_views', 'turn_views', 'augment',
-           'resampling_weights', 'resize_boxes', 'ResidentPhotos']
+           'normalize', 'fused_pass', 'Augmentation', 'as_augmentation', 'ViewPlan', 'plan_views', 'turn_views',
+           'augment', 'view_changes', 'finish_views', 'resampling_weights', 'resize_boxes', 'ResidentPhotos']
 
 # %% ../../nbs/18_batches.augment.ipynb #0b237ab5
 import math
@@ -257,6 +257,12 @@ AUGMENTATIONS = dict(
     strong=Augmentation(scale=(.25, 1), operations='trivial'),
     randaugment=Augmentation(scale=(.25, 1), operations='rand'))
 
+def as_augmentation(
+    strength:str|Augmentation    # A key of `AUGMENTATIONS`, or an `Augmentation`
+)->Augmentation|None:            # None where views are not varied
+    "How views are varied."
+    return strength if isinstance(strength, Augmentation) else AUGMENTATIONS[strength]
+
 # %% ../../nbs/18_batches.augment.ipynb #5fca78a8
 FILL = (124, 116, 104)
 
@@ -307,6 +313,13 @@ def _operate(view, draws, kind):
     for which, strength in _steps(kind, draws): image = _OPERATIONS[int(which*len(_OPERATIONS))](image, strength)
     return torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
 
+# %% ../../nbs/18_batches.augment.ipynb #b1f2a7c4
+def _mirrored(draws, how): return draws[:, MIRROR] < (.5 if how.flips != 'none' else 0)
+
+def _colour_factors(draws, how):
+    "float32 (n, 3), as for `shift_colours`; None where colours stay"
+    return torch.as_tensor(1+how.jitter*(2*draws[:, COLOUR]-1), dtype=torch.float32) if how.jitter else None
+
 # %% ../../nbs/18_batches.augment.ipynb #c643d5b5
 @dataclass(frozen=True)
 class ViewPlan:
@@ -333,8 +346,7 @@ def plan_views(
     "Boxes, mirroring and colours of a batch."
     never = np.zeros(len(sizes), bool)
     if how is None: return ViewPlan(np.array([_centre_box(*size, shape) for size in sizes]), never, None, never)
-    factors = torch.as_tensor(1+how.jitter*(2*draws[:, COLOUR]-1), dtype=torch.float32) if how.jitter else None
-    mirrored = draws[:, MIRROR] < .5 if how.flips != 'none' else never
+    mirrored, factors = _mirrored(draws, how), _colour_factors(draws, how)
     overturned = 2*draws[:, MIRROR]%1 < .5 if how.flips == 'both' else never   # the next digit of the same chance
     turns = how.rotate*(2*draws[:, TURN]-1) if how.rotate else None
     return ViewPlan(random_boxes(*np.asarray(sizes).T, draws, how.scale), mirrored, factors, overturned, turns)
@@ -367,10 +379,11 @@ def augment(
     draws:np.ndarray,            # float (n, N_DRAWS), as from `draw_numbers`
     strength:str|Augmentation='light',   # A key of `AUGMENTATIONS`, or an `Augmentation`
     out:torch.Tensor|None=None,  # (n, 3, size, size) channels last to write into: uint8, or float32 for normalised views
-    fused:bool=True              # Take the one pass where numba is installed
+    fused:bool=True,             # Take the one pass where numba is installed
+    finish:bool=True             # False neither mirrors nor colours: `finish_views` does it on the device, and `out` is of uint8
 )->torch.Tensor:                 # `out`, or a new one of uint8
     "Training views of a batch of packed photos; the centre crops where the strength is 'none'."
-    how = strength if isinstance(strength, Augmentation) else AUGMENTATIONS[strength]
+    how = as_augmentation(strength)
     if out is None: out = torch.empty((len(photos), 3, shape.size, shape.size), dtype=torch.uint8, memory_format=torch.channels_last)
     plan = plan_views([photo.shape[:2] for photo in photos], shape, draws, how)
     factors, boxes = plan.factors, plan.boxes.tolist()
@@ -378,15 +391,39 @@ def augment(
     room = torch.empty_like(out[:_AT_ONCE], dtype=torch.uint8)
     for first in range(0, len(photos), _AT_ONCE):
         rows = slice(first, first+_AT_ONCE)
-        views = room[:len(photos[rows])]
+        views = room[:len(photos[rows])] if finish else out[rows]
         for pixels, box, view in zip(photos[rows], boxes[rows], views.split(1)):
             crop_and_resize(pixels, box, shape.size, shape.interpolation, view)
         if how and how.operations:
             views = torch.cat([_operate(view, draw, how.operations) for view, draw in zip(views.split(1), draws[rows, OPERATIONS])])
         if plan.turns is not None: views = turn_views(views, plan.turns[rows])
         views = _overturn(views, plan.overturned[rows])
-        _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
+        if finish: _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
+        elif views.data_ptr() != out[rows].data_ptr(): out[rows].copy_(views)
     return out
+
+# %% ../../nbs/18_batches.augment.ipynb #d4c3b2a1
+def view_changes(
+    draws:np.ndarray,            # float (n, N_DRAWS), as from `draw_numbers`
+    how:Augmentation
+)->torch.Tensor:                 # float32 (n, 4): mirrored (0 or 1), brightness, contrast and saturation; (n, 1) where colours stay
+    "What `finish_views` is told of each view."
+    mirrored, factors = torch.as_tensor(_mirrored(draws, how), dtype=torch.float32)[:, None], _colour_factors(draws, how)
+    return mirrored if factors is None else torch.cat([mirrored, factors], 1)
+
+def finish_views(
+    views:torch.Tensor,          # uint8, or float32 of levels from 0 to 255, which may be overwritten: (n, 3, size, size)
+    changes:torch.Tensor,        # As from `view_changes`, on the same device
+    shape:Preprocessing,
+    normal:bool=True             # Normalised, float32; else whole levels, uint8
+)->torch.Tensor:                 # (n, 3, size, size), channels last
+    "Views mirrored, coloured and normalised, all at once."
+    mirrored, factors = changes[:, :1].bool().view(-1, 1, 1, 1), changes[:, 1:]
+    views = torch.where(mirrored, views.flip(-1), views)
+    if len(factors.T): views = shift_colours(views, factors)
+    kind = torch.float32 if normal else torch.uint8
+    out = torch.empty_like(views, dtype=kind, memory_format=torch.channels_last)
+    return normalize(views, shape, out) if normal else out.copy_(views)
 
 # %% ../../nbs/18_batches.augment.ipynb #eb164d47
 def _triangle(x): return (1-x.abs()).clamp_min(0)
@@ -466,13 +503,12 @@ class ResidentPhotos:
     )->torch.Tensor:                 # float32 (n, 3, size, size), normalised, channels last, on the device
         "What `augment` makes, on the device."
         plan = plan_views(self.pack.shapes[rows], shape, draws, how)
-        numbers = send(np.column_stack([rows, plan.mirrored, plan.boxes]), self.device)
-        chosen, mirrored, boxes = numbers[:, 0], numbers[:, 1].bool(), numbers[:, 2:]
+        numbers = send(np.column_stack([rows, plan.boxes]), self.device)
+        chosen, boxes = numbers[:, 0], numbers[:, 1:]
         largest = tuple((plan.boxes[:, 2:]-plan.boxes[:, :2]).max(0).tolist())
         where = self.starts[chosen], self.widths[chosen]
         views = resize_boxes(self.pixels, *where, boxes, shape.size, shape.interpolation, largest)
         if plan.turns is not None: views = turn_views(views, plan.turns)
-        views = _overturn(torch.where(mirrored.view(-1, 1, 1, 1), views.flip(-1), views), plan.overturned)
-        if plan.factors is not None: views = shift_colours(views, send(plan.factors, self.device))
-        out = torch.empty_like(views, memory_format=torch.channels_last)
-        return normalize(views, shape, out)
+        views = _overturn(views, plan.overturned)
+        if how: return finish_views(views, send(view_changes(draws, how), self.device), shape)
+        return normalize(views, shape, torch.empty_like(views, memory_format=torch.channels_last))

@@ -23,7 +23,7 @@ class Recipe:
     "The defaults of one way to train."
     epochs:int               # Passes over the training photos
     lr:float                 # Peak learning rate of the last layer; of fine-tuning, where its `Family` has no other
-    augmentation:str         # One of `catdog.batches.loading.AUGMENTATIONS`
+    augmentation:str         # One of `catdog.batches.augment.AUGMENTATIONS`
     label_smoothing:float    # Share of the target spread over all classes
     norms:str                # Batch norms: 'frozen' statistics, or those of each 'batch'
     solve_head:bool          # Start from the solved head
