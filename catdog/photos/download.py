@@ -301,6 +301,16 @@ def _unpack_tar(archive, folder, ceiling):
             else: _write(file.extractfile(info), target, ceiling)
         while block := file.fileobj.read(BLOCK): ceiling.add(len(block))
 
+# %% ../../nbs/13_photos.download.ipynb #f0a1b2c3
+def _why_in_part(error, folder):
+    "What came in the way of an archive's member"
+    place = Path(error.filename or folder)
+    inside = str(place.relative_to(folder)) if place.is_relative_to(folder) else place.name
+    two = error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+    if two: return f'holds a file and a folder of one name, one of which cannot be written: {inside[:120]!r}'
+    return f'cannot be unpacked: {error.strerror or error}'
+
+
 # %% ../../nbs/13_photos.download.ipynb #978dd6f4
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
@@ -333,7 +343,7 @@ def unpack(
     except _DAMAGE as error: raise DataError(f'{name} is no whole archive: {_why_not(archive, error)}') from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT): raise OSError(error.errno, error.strerror, str(folder)) from None
-        raise DataError(f'{name} cannot be unpacked: {error.strerror or error}') from None
+        raise DataError(f'{name} {_why_in_part(error, Path(folder))}') from None
 
 # %% ../../nbs/13_photos.download.ipynb #834ed39a
 def _list_prefix(url):

@@ -7,7 +7,7 @@ __all__ = ['VERDICTS', 'read_verdicts', 'hold_verdicts', 'write_verdicts', 'add_
            'count_unmet', 'reviewed_accuracy', 'accuracy_without', 'trust_metrics']
 
 # %% ../../nbs/12_photos.review.ipynb #5ef21d2e
-import difflib, hashlib
+import difflib, hashlib, re
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +48,19 @@ def read_verdicts(
     try: table = read_table(path)
     except ValueError as error: raise DataError(f'review {str(file)!r} is no CSV of verdicts: {error}') from None
     table.columns = [name.lower() for name in table.columns]
-    missing = [name for name in ('sha256', 'verdict') if name not in table]
-    needs = 'it needs sha256 and verdict, and label for those relabelled'
-    if missing: raise DataError(f'review {str(file)!r} has no column {missing[0]!r}: {needs}')
+    _check_columns(table.columns, file)
     table = _tidy(table)
     table = table if undecided else table[table.verdict != '']
     _check_verdicts(table, file)
     return table.drop_duplicates('sha256', keep='last', ignore_index=True)
+
+def _check_columns(names, file):
+    "DataError where the first line does not name the columns, or holds more than their names"
+    whole = 'the first line names the columns, and no photo stands in it'
+    if any(re.search('[0-9a-f]{64}', name) for name in names): raise DataError(f'review {str(file)!r} begins with a photo: {whole}')
+    missing = [name for name in ('sha256', 'verdict') if name not in names]
+    needs = 'it needs sha256 and verdict, and label for those relabelled'
+    if missing: raise DataError(f'review {str(file)!r} has no column {missing[0]!r}: {needs}')
 
 def _no_file(file, path):
     "What to say of a review that is not there"

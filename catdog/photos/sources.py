@@ -912,8 +912,9 @@ def _too_long(row, data):
 
 def _check_labels(photos, data, least_classes=2):
     "DataError where there is one class, one without a name, or one that is spelled differently on two sides"
-    left_out = '; '.join(photos.attrs.get('said', []))
-    only = f'{data} holds one class only ({photos.label.iloc[0]}): at least 2 are needed'
+    left_out, label = '; '.join(dict.fromkeys(photos.attrs.get('said', []))), photos.label.iloc[0]
+    no_class = ', and that names no class: where labels lie in files beside the photos, give a list of path and label'
+    only = f"{data} holds one class only ({label}): at least 2 are needed{no_class if label.lower() in _INSIDE else ''}"
     nameless, long = photos.path[photos.label == ''], photos[photos.label.str.len() > _LONGEST]
     if len(long): raise DataError(_too_long(long.iloc[0], data))
     if len(nameless): raise DataError(f'{nameless.iloc[0]} in {data} has a label without a letter: give it a name')
