@@ -218,7 +218,7 @@ class RunConfig(SplitSettings):
     "All settings of one run: the parameters of `train.ipynb`, one field each."
     device:str = Field('auto', description="'auto' (CUDA, then MPS, then CPU), or a torch device such as 'cuda:1'")
     processes:int = Field(1, ge=1, le=64, description='processes of this machine that train together, each on its share of a batch')
-    checkpoint_minutes:float = Field(5., gt=0, description='in long epochs, minutes between checkpoints; there is one after each epoch')
+    checkpoint_minutes:float = Field(5., gt=0, description='minutes between checkpoints in long epochs; short ones may end without any')
     wandb:Literal['auto', 'disabled', 'offline', 'online'] = Field('auto',
         description="Weights & Biases tracking; 'auto' goes by WANDB_MODE, and is off where that is not set")
     runs:str = Field('runs', description='folder the run folders lie in')
