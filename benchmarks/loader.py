@@ -70,17 +70,6 @@ def packed_loader(photos, size, cache, jitter=0.):
     return PackedLoader(dataset, BATCH, shape, how, threads=WORKERS, shuffle=True, drop_last=True, device=torch.device('cpu'))
 
 
-def for_a_gpu(loader):
-    "Processor microseconds and bytes over the bus a photo of batches for a GPU, which threads cut and resize and the card finishes"
-    class ForAnotherDevice(type(loader)): _on_device = True
-    loader = loader.new(cls=ForAnotherDevice, threads=1)
-    n, start, sent = len(loader.dataset)//BATCH*BATCH, time.thread_time(), 0
-    torch.set_num_threads(1)
-    for first in range(0, n, BATCH):
-        sent += sum(part.nbytes for part in loader._make_unfinished(range(first, first+BATCH), 0, loader.strength))
-    return 1e6*(time.thread_time()-start)/n, sent/n
-
-
 def bare_loop(pack, size, normal=False):
     "Images a second of plain threads that crop from the packed pixels and do nothing else, or normalise eight at a time as well"
     from catdog.photos.preprocessing import Preprocessing
@@ -168,11 +157,8 @@ def measure(folder, photos, size, repeats, cache):
     contenders['bare loop on packed pixels'] = partial(bare_loop, pack, size)
     contenders['bare loop, normalised'] = partial(bare_loop, pack, size, normal=True)
     steady = take_turns(contenders, repeats)
-    threads = torch.get_num_threads()
-    work['for a GPU'], sent = zip(*(for_a_gpu(loaders['catdog with colour']) for _ in range(repeats)))
-    torch.set_num_threads(threads)
     more = take_turns({'catdog': lambda: first_pass(photos, size), **{name: passes[name] for name in list(passes)[1:]}}, repeats-1)
-    return steady, {name: [*first[name], *more.get(name, [])] for name in first}, work, disk, sent[0]
+    return steady, {name: [*first[name], *more.get(name, [])] for name in first}, work, disk
 
 
 def targets_of(size, steady, first):
@@ -193,7 +179,7 @@ def targets_of(size, steady, first):
         (f'{size} px, of the bare loop that normalises too', over('catdog', 'bare loop, normalised'), .75, True)]
 
 
-def rows_of(size, steady, first, work, disk, sent):
+def rows_of(size, steady, first, work, disk):
     "The table's rows of one size"
     rows = []
     for name, values in steady.items():
@@ -202,8 +188,6 @@ def rows_of(size, steady, first, work, disk, sent):
         said = [show(values), show(first[name]) if name in first else '', show(work[name]) if name in work else '']
         megabytes = f'{disk[name]/1e6:,.0f}' if name in disk else ''
         rows.append((f'{size} px  {name}', *said, megabytes, f'{ratio:.2f}'))
-    sends = f'{size} px  catdog with colour, for a GPU: {sent/1000:,.0f} kB a photo over the bus'
-    rows.append((sends, '', '', show(work['for a GPU']), '', ''))
     return [*rows, (f'{size} px  the JPEGs themselves', '', '', '', f"{disk['the JPEGs themselves']/1e6:,.0f}", '')]
 
 
@@ -219,10 +203,9 @@ def main():
     cache, rows, targets, figures = Path(tempfile.mkdtemp(prefix='catdog-')), [], [], {}
     try:
         for size in args.sizes:
-            steady, first, work, disk, sent = measure(str(folder), photos, size, args.repeats, cache)
-            rows += rows_of(size, steady, first, work, disk, sent)
+            steady, first, work, disk = measure(str(folder), photos, size, args.repeats, cache)
+            rows += rows_of(size, steady, first, work, disk)
             targets += targets_of(size, steady, first)
-            targets.append((f'{size} px, processor µs a photo for a GPU', summary(work['for a GPU'])['median'], 240, False))
             named = dict(steady=steady, first=first, work=work)
             figures[size] = {kind: {k: summary(v) for k, v in found.items()} for kind, found in named.items()} | dict(disk=disk)
     finally: shutil.rmtree(cache)
