@@ -145,7 +145,7 @@ def _measure_one(found, name, jpegs, budget):
 # %% ../../nbs/67_finding.find.ipynb #4d3f467f
 def _cost_words(cost):
     "What using a candidate costs"
-    busy = ', measured on a busy machine: it is measured again when it is idle' if cost.disturbed else ''
+    busy = ', on a busy machine: measured again when it is idle' if cost.disturbed else ''
     return f'{cost.latency_ms:.1f} ms a photo, {cost.file_mb:.1f} MiB{busy}'
 
 def measure_costs_first(
