@@ -34,6 +34,7 @@ def plain_value(
     kinds:tuple                  # Types that the field takes
 ):                               # The value, or None, or a number as text. ValueError where it cannot be meant
     "A value as a setting understands it, before its type is checked."
+    if isinstance(value, float) and str in kinds: return str(value)    # '-0.0' too, of which a number keeps 0.0
     value = _unwrapped(value)
     if isinstance(value, str) and type(None) in kinds and value.strip().lower() in ('none', 'null'): return None
     if (value is None or value == 'None') and type(None) not in kinds: raise ValueError('is none: leave it out to take the default')
