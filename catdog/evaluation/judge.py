@@ -351,6 +351,7 @@ class Served:
     server:object                # uvicorn's
     listening:object             # Its socket
     desk:Desk=None               # What it shows: photos added to it are there when the page is loaded again
+    thread:threading.Thread|None=None    # In which it runs beside others
 
     def run(self):
         "Serve until interrupted."
@@ -358,11 +359,15 @@ class Served:
 
     def start(self)->'Served':
         "Serve beside what else this process does."
-        threading.Thread(target=self.run, daemon=True).start()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
         while not self.server.started: time.sleep(.02)
         return self
 
-    def stop(self): self.server.should_exit = True
+    def stop(self):
+        "End it once what was asked is answered."
+        self.server.should_exit = True
+        if self.thread: self.thread.join(5)
 
 def open_review(
     doubts:list[Doubt],          # In the order in which they are shown
@@ -381,7 +386,8 @@ def open_review(
     try: listening.bind(('127.0.0.1', port))
     except OSError as error: raise ConfigError(f'port {port} cannot be used ({error.strerror}): name another one, or 0 for any') from None
     listening.listen(128)        # who is quick to open the page waits a moment
-    config = uvicorn.Config(make_app(desk, token, title), log_level='error', timeout_graceful_shutdown=3)
+    # asyncio's loop: uvloop's calls into an interpreter that is ending, and the process dies of it
+    config = uvicorn.Config(make_app(desk, token, title), loop='asyncio', log_level='error', timeout_graceful_shutdown=3)
     return Served(f'http://127.0.0.1:{listening.getsockname()[1]}/?token={token}', uvicorn.Server(config), listening, desk)
 
 # %% ../../nbs/48_evaluation.judge.ipynb #ccf3ee24
