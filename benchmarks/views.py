@@ -8,7 +8,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -52,7 +51,7 @@ def main():
     try:
         for size in args.sizes:
             makers = makers_of(photos, size, cache)
-            sent = {name: sum(np.prod(part.shape)*part.element_size() for part in make(range(BATCH)))/BATCH for name, make in makers.items()}
+            sent = {name: sum(part.nbytes for part in make(range(BATCH)))/BATCH for name, make in makers.items()}
             work = take_turns(makers, args.repeats, partial(microseconds, n=len(files)))
             figures[size] = {name: summary(values) for name, values in work.items()}
             rows += [(f'{size} px  {name}', show(values), f'{sent[name]/1000:,.0f}') for name, values in work.items()]
