@@ -2752,6 +2752,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'catdog.sweeps.launch._settings': ('sweeps.launch.html#_settings', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch._task': ('sweeps.launch.html#_task', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch.count_gpus': ('sweeps.launch.html#count_gpus', 'catdog/sweeps/launch.py'),
+                                      'catdog.sweeps.launch.ending_pools': ('sweeps.launch.html#ending_pools', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch.hydra_text': ('sweeps.launch.html#hydra_text', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch.longest_first': ('sweeps.launch.html#longest_first', 'catdog/sweeps/launch.py'),
                                       'catdog.sweeps.launch.omega_text': ('sweeps.launch.html#omega_text', 'catdog/sweeps/launch.py'),

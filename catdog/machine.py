@@ -42,7 +42,7 @@ def end_with(
     def watch():
         while is_running(pid): time.sleep(every)
         os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, name=f'ends with {pid}', daemon=True).start()
 
 # %% ../nbs/03_machine.ipynb #0166d7ef
 def peak_memory_mb()->float:     # MiB

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['omega_text', 'hydra_text', 'quote_places', 'Sweep', 'read_sweep', 'visible_gpus', 'share_machine', 'longest_first',
-           'count_gpus', 'RayLauncher', 'unfinished', 'run_sweep', 'summarise']
+           'count_gpus', 'RayLauncher', 'ending_pools', 'unfinished', 'run_sweep', 'summarise']
 
 # %% ../../nbs/52_sweeps.launch.ipynb #e05af1bb
 import hashlib, os, re, signal
@@ -32,7 +32,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from ..machine import usable_cores
+from ..machine import end_with, usable_cores
 from ..errors import ConfigError
 from ..files import cache_folder, user_path
 from ..training.config import RunConfig, make_config
@@ -358,6 +358,19 @@ def _prepare_launcher(sweep, plan):
         if launcher._target_.endswith('.LocalLauncher') and not timed: launcher.timeout_min = 60*24*14   # it counts waiting too
     return launcher
 
+# %% ../../nbs/52_sweeps.launch.ipynb #b5c6d7e9
+@contextmanager
+def ending_pools():
+    "Processes that joblib starts within the block end with this one, before their first job too."
+    from joblib import register_parallel_backend
+    from joblib._parallel_backends import LokyBackend
+    class EndingPool(LokyBackend):
+        def configure(self, *args, **settings):
+            return super().configure(*args, **settings, initializer=end_with, initargs=(os.getpid(),))
+    register_parallel_backend('loky', EndingPool)
+    try: yield
+    finally: register_parallel_backend('loky', LokyBackend)
+
 # %% ../../nbs/52_sweeps.launch.ipynb #e956eb7b
 def _launch(sweep, plan, configs):
     "Hand the jobs to the launcher, and wait"
@@ -369,7 +382,8 @@ def _launch(sweep, plan, configs):
     else:
         launcher = instantiate(launcher)
         launcher.setup(**arguments)
-    for config, ended in zip(configs, launcher.launch(chosen, initial_job_idx=0)): _note(plan, config, ended)
+    with ending_pools(): jobs = launcher.launch(chosen, initial_job_idx=0)
+    for config, ended in zip(configs, jobs): _note(plan, config, ended)
 
 def _launch_warm(sweep, plan, configs):
     "The same, with jobs forked from a process that has everything loaded where there are several on this machine"

@@ -110,3 +110,19 @@ def test_nothing_is_said_to_others(tmp_path):
     code = 'import catdog.deploy.predict, onnxruntime; onnxruntime.SessionOptions()'
     subprocess.run([sys.executable, '-c', code], check=True, env={**env, 'HOME': str(tmp_path), 'XDG_CACHE_HOME': str(tmp_path/'cache')})
     assert not [p for p in tmp_path.rglob('*') if 'onnxruntime' in str(p) or 'deviceid' in p.name]
+
+
+POOL = """
+import sys
+from joblib import Parallel, delayed
+from catdog.sweeps.launch import ending_pools
+with ending_pools(): Parallel(n_jobs=2, backend='loky')(delayed(abs)(i) for i in range(4))
+print('idle', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_pool_that_has_no_job_yet_ends_with_its_sweep():
+    process = subprocess.Popen([sys.executable, '-c', POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout.readline() == b'idle\n'
+    assert end_of(process)
