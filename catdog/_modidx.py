@@ -1960,6 +1960,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'catdog/models/features.py'),
                                         'catdog.models.features._Pooled.forward': ( 'models.features.html#_pooled.forward',
                                                                                     'catdog/models/features.py'),
+                                        'catdog.models.features._append': ('models.features.html#_append', 'catdog/models/features.py'),
                                         'catdog.models.features._as_layer': ('models.features.html#_as_layer', 'catdog/models/features.py'),
                                         'catdog.models.features._batches': ('models.features.html#_batches', 'catdog/models/features.py'),
                                         'catdog.models.features._export_features': ( 'models.features.html#_export_features',

@@ -78,23 +78,36 @@ def onnx_features(
 # %% ../../nbs/23_models.features.ipynb #972c2f43
 PIECE = 16
 
+def _append(kept, done, more):
+    "An array whose first `done` rows stay and which `more` follow: half as large again where they do not fit"
+    end = done+len(more)
+    if kept is None or end > len(kept):
+        larger = np.empty((max(1024, end*3//2), *more.shape[1:]), more.dtype)
+        if done: larger[:done] = kept[:done]
+        kept = larger
+    kept[done:end] = more
+    return kept
+
 def compute_features(
     model:nn.Module,             # On the device of `loader`
-    loader,                      # A `PackedLoader`
+    loader,                      # A `PackedLoader`, or a list of batches
     precision:str='fp32',        # On a GPU, 'bf16' and 'fp16' too
     photos:int=0                 # How many there are: onnxruntime takes `ONNX_FROM` or more on a CPU
 )->tuple[np.ndarray, np.ndarray]:    # float32 (n, features) and int (n,) labels
     "What the last layer is given, for each photo of a loader in order."
     model.eval()
-    features, labels, compute = [], [], None
+    rows, labels, done, compute = None, None, 0, None
     for images, y in loader:
         images = images.as_subclass(torch.Tensor)
-        if photos >= ONNX_FROM and not features: compute = onnx_features(model, images)
-        pieces = images.split(PIECE) if images.device.type == 'cpu' else [images]
-        with torch.inference_mode(), autocast(images.device, precision):
-            features += [compute(piece) if compute else pooled_features(model, piece).float().cpu() for piece in pieces]
-        labels.append(y.as_subclass(torch.Tensor).cpu())
-    return torch.cat(features).numpy(), torch.cat(labels).numpy()
+        if photos >= ONNX_FROM and rows is None: compute = onnx_features(model, images)
+        labels = _append(labels, done, y.as_subclass(torch.Tensor).cpu().numpy())
+        for piece in images.split(PIECE) if images.device.type == 'cpu' else [images]:
+            with torch.inference_mode(), autocast(images.device, precision):
+                found = compute(piece) if compute else pooled_features(model, piece).float().cpu()
+            # One array: many small ones, kept from batch to batch, would cut up the memory that batches leave to the next
+            rows = _append(rows, done, found.numpy())
+            done += len(piece)
+    return rows[:done], labels[:done]
 
 # %% ../../nbs/23_models.features.ipynb #551f39f2
 def _features_folder(cache, model, shape, precision):
