@@ -97,9 +97,10 @@ def train(loaders, arch, size, device, repeats):
 
 
 def agreement(loader, resident):
-    "Levels of 255 by which the same view differs that was made on the CPU and on the device"
-    ours, theirs = (next(iter(each.new(shuffle=False)))[0].cpu() for each in (resident, loader))
-    return float((ours-theirs).abs().max()*255*.229)
+    "Levels of 255 by which the same view differs that was made on the CPU and on the device, of photos there or sent there"
+    loaders = loader.new(shuffle=False, device=torch.device('cpu')), loader.new(shuffle=False), resident.new(shuffle=False)
+    theirs, *ours = (next(iter(each))[0].cpu() for each in loaders)
+    return max(float((each-theirs).abs().max()*255*.229) for each in ours)
 
 
 def compare(folder, photos, size, device, repeats, cache):

@@ -1,7 +1,7 @@
 """What a training view costs the processor, by where it is finished: microseconds of one thread a photo, and bytes that go over the bus.
 
-For a CPU, views are cut, resized, mirrored, coloured and normalised. For a GPU that does not hold the photos they are cut and resized,
-and the card does the rest; "whole levels" are views that the processor mirrors and colours for a GPU, as is usual."""
+For a CPU, views are cut, resized, mirrored, coloured and normalised. For a GPU that does not hold the photos their boxes are cut out,
+and the card does the rest; "whole levels" are views that the processor resizes, mirrors and colours for a GPU, as is usual."""
 import shutil
 import tempfile
 import time
@@ -29,12 +29,13 @@ def microseconds(make, n):
     return 1e6*(time.thread_time()-start)/(BATCH*len(batches))
 
 
+def kilobytes(batch): return sum(part.nbytes for part in batch if isinstance(part, torch.Tensor))/BATCH/1000
+
+
 def makers_of(photos, size, cache):
     "Who makes a batch of some rows, by where it is finished"
     loader = packed_loader(photos, size, cache, COLOUR)
-    class ForAnotherDevice(type(loader)): _on_device = True
-    card = loader.new(cls=ForAnotherDevice)
-    return {'for a CPU': partial(finished, loader, torch.float32), 'for a GPU': lambda rows: card._make_unfinished(rows, 0, card.strength),
+    return {'for a CPU': partial(finished, loader, torch.float32), 'for a GPU': lambda rows: loader._cut_batch(rows, 0, loader.strength),
         'whole levels': partial(finished, loader, torch.uint8)}
 
 
@@ -51,10 +52,10 @@ def main():
     try:
         for size in args.sizes:
             makers = makers_of(photos, size, cache)
-            sent = {name: sum(part.nbytes for part in make(range(BATCH)))/BATCH for name, make in makers.items()}
+            sent = {name: kilobytes(make(range(BATCH))) for name, make in makers.items()}
             work = take_turns(makers, args.repeats, partial(microseconds, n=len(files)))
             figures[size] = {name: summary(values) for name, values in work.items()}
-            rows += [(f'{size} px  {name}', show(values), f'{sent[name]/1000:,.0f}') for name, values in work.items()]
+            rows += [(f'{size} px  {name}', show(values), f'{sent[name]:,.0f}') for name, values in work.items()]
             targets.append((f'{size} px, processor µs a photo for a GPU', figures[size]['for a GPU']['median'], 240, False))
     finally: shutil.rmtree(cache)
     what = f'Views with crops of {SCALE[0]} to {SCALE[1]} of the area, mirrored, colours by a fifth, batches of {BATCH}'

@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 from catdog.photos.sample import draw_picture
 from catdog.photos.preprocessing import Preprocessing
 from catdog.photos.catalogue import make_catalogue
-from catdog.batches.augment import AUGMENTATIONS, Augmentation, ResidentPhotos, augment, draw_numbers
+from catdog.batches.augment import (AUGMENTATIONS, Augmentation, ResidentPhotos, augment, cut_boxes, device_views, draw_numbers,
+    plan_views, view_changes)
 from catdog.batches.loading import make_loaders, train_shape
 from catdog.batches.packing import pack_photos
 
@@ -58,6 +59,12 @@ def test_views_have_torchvisions_statistics():
 def normalised(n, size): return torch.empty(n, 3, size, size).contiguous(memory_format=torch.channels_last)
 
 
+def views_of_cut_boxes(photos, shape, draws, how):
+    "As on a card that does not hold the photos"
+    plan = plan_views([photo.shape[:2] for photo in photos], shape, draws, how)
+    return device_views(*cut_boxes(photos, plan.boxes), view_changes(plan), plan.largest, shape, how)
+
+
 @pytest.mark.parametrize('size', [24, 64, 100])
 @pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
 def test_views_made_on_a_device_are_those_of_the_cpu(catalogue, tmp_path_factory, size, interpolation):
@@ -68,10 +75,11 @@ def test_views_made_on_a_device_are_those_of_the_cpu(catalogue, tmp_path_factory
         rows = list(range(0, len(pack), 2))
         draws = draw_numbers(1, 2, rows)
         ours, theirs = ResidentPhotos(pack, 'cpu').views(rows, shape, draws, how), normalised(len(rows), size)
-        augment([pack[i] for i in rows], shape, draws, how or 'none', theirs)
+        augment([pack[i] for i in rows], shape, draws, how, theirs)
         levels = (ours-theirs).abs()*255*.229
         assert ours.is_contiguous(memory_format=torch.channels_last)
         assert levels.max() < (1e-3 if exact else 3.5) and levels.mean() < .15
+        assert torch.equal(ours, views_of_cut_boxes([pack[i] for i in rows], shape, draws, how))
 
 
 @pytest.mark.parametrize('size', [24, 65, 128])

@@ -6,7 +6,8 @@
 __all__ = ['AREA', 'ASPECT', 'PLACE', 'MIRROR', 'COLOUR', 'OPERATIONS', 'TURN', 'N_DRAWS', 'RED', 'GREEN', 'BLUE', 'REASSOCIATED',
            'AUGMENTATIONS', 'FILL', 'draw_numbers', 'random_boxes', 'crop_and_resize', 'shift_colours', 'normal_scale',
            'normalize', 'fused_pass', 'Augmentation', 'as_augmentation', 'ViewPlan', 'plan_views', 'turn_views',
-           'augment', 'view_changes', 'finish_views', 'resampling_weights', 'resize_boxes', 'ResidentPhotos']
+           'augment', 'resampling_weights', 'resize_boxes', 'place_boxes', 'cut_boxes', 'view_changes', 'change_views',
+           'device_views', 'ResidentPhotos']
 
 # %% ../../nbs/18_batches.augment.ipynb #0b237ab5
 import math
@@ -258,10 +259,10 @@ AUGMENTATIONS = dict(
     randaugment=Augmentation(scale=(.25, 1), operations='rand'))
 
 def as_augmentation(
-    strength:str|Augmentation    # A key of `AUGMENTATIONS`, or an `Augmentation`
-)->Augmentation|None:            # None where views are not varied
+    strength:str|Augmentation|None   # A key of `AUGMENTATIONS`, or what it stands for
+)->Augmentation|None:                # None where views are not varied
     "How views are varied."
-    return strength if isinstance(strength, Augmentation) else AUGMENTATIONS[strength]
+    return AUGMENTATIONS[strength] if isinstance(strength, str) else strength
 
 # %% ../../nbs/18_batches.augment.ipynb #5fca78a8
 FILL = (124, 116, 104)
@@ -313,13 +314,6 @@ def _operate(view, draws, kind):
     for which, strength in _steps(kind, draws): image = _OPERATIONS[int(which*len(_OPERATIONS))](image, strength)
     return torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
 
-# %% ../../nbs/18_batches.augment.ipynb #b1f2a7c4
-def _mirrored(draws, how): return draws[:, MIRROR] < (.5 if how.flips != 'none' else 0)
-
-def _colour_factors(draws, how):
-    "float32 (n, 3), as for `shift_colours`; None where colours stay"
-    return torch.as_tensor(1+how.jitter*(2*draws[:, COLOUR]-1), dtype=torch.float32) if how.jitter else None
-
 # %% ../../nbs/18_batches.augment.ipynb #c643d5b5
 @dataclass(frozen=True)
 class ViewPlan:
@@ -329,6 +323,12 @@ class ViewPlan:
     factors:torch.Tensor|None    # float32 (n, 3), as for `shift_colours`; None leaves colours alone
     overturned:np.ndarray        # bool (n,): turned upside down
     turns:np.ndarray|None=None   # float (n,), degrees; None turns none
+
+    @property
+    def largest(self):
+        "Width and height that no box exceeds"
+        left, top, right, bottom = self.boxes.T
+        return int((right-left).max()), int((bottom-top).max())
 
 def _centre_box(height, width, shape):
     "What evaluation sees of a packed photo"
@@ -346,7 +346,8 @@ def plan_views(
     "Boxes, mirroring and colours of a batch."
     never = np.zeros(len(sizes), bool)
     if how is None: return ViewPlan(np.array([_centre_box(*size, shape) for size in sizes]), never, None, never)
-    mirrored, factors = _mirrored(draws, how), _colour_factors(draws, how)
+    mirrored = draws[:, MIRROR] < .5 if how.flips != 'none' else never
+    factors = torch.as_tensor(1+how.jitter*(2*draws[:, COLOUR]-1), dtype=torch.float32) if how.jitter else None
     overturned = 2*draws[:, MIRROR]%1 < .5 if how.flips == 'both' else never   # the next digit of the same chance
     turns = how.rotate*(2*draws[:, TURN]-1) if how.rotate else None
     return ViewPlan(random_boxes(*np.asarray(sizes).T, draws, how.scale), mirrored, factors, overturned, turns)
@@ -354,10 +355,10 @@ def plan_views(
 # %% ../../nbs/18_batches.augment.ipynb #5cef253e
 def turn_views(
     views:torch.Tensor,          # uint8, or float32 of levels from 0 to 255: (n, 3, size, size)
-    degrees:np.ndarray           # float (n,), with the clock
+    degrees:torch.Tensor         # float32 (n,), with the clock; on the same device
 )->torch.Tensor:                 # Of the same type, in whole levels
     "Views turned about their middle, mirrored beyond their edges."
-    angle = send(torch.as_tensor(np.radians(degrees), dtype=torch.float32), views.device)
+    angle = degrees.deg2rad()
     cosine, sine, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
     matrix = torch.stack([torch.stack([cosine, sine, none], 1), torch.stack([-sine, cosine, none], 1)], 1)
     places = nn.functional.affine_grid(matrix, list(views.shape), align_corners=False)
@@ -369,7 +370,7 @@ def turn_views(
 def _overturn(views, which):
     "Some of the views upside down"
     if not which.any(): return views
-    return torch.where(torch.as_tensor(which, device=views.device).view(-1, 1, 1, 1), views.flip(-2), views)
+    return torch.where(torch.as_tensor(which).view(-1, 1, 1, 1), views.flip(-2), views)
 
 _AT_ONCE = 8   # views that go through colour and normalisation together
 
@@ -377,10 +378,9 @@ def augment(
     photos:list[np.ndarray],     # Packed photos, uint8 (height, width, 3) each
     shape:Preprocessing,         # Gives the size and the interpolation
     draws:np.ndarray,            # float (n, N_DRAWS), as from `draw_numbers`
-    strength:str|Augmentation='light',   # A key of `AUGMENTATIONS`, or an `Augmentation`
+    strength:str|Augmentation|None='light',  # As for `as_augmentation`
     out:torch.Tensor|None=None,  # (n, 3, size, size) channels last to write into: uint8, or float32 for normalised views
-    fused:bool=True,             # Take the one pass where numba is installed
-    finish:bool=True             # False neither mirrors nor colours: `finish_views` does it on the device, and `out` is of uint8
+    fused:bool=True              # Take the one pass where numba is installed
 )->torch.Tensor:                 # `out`, or a new one of uint8
     "Training views of a batch of packed photos; the centre crops where the strength is 'none'."
     how = as_augmentation(strength)
@@ -391,39 +391,15 @@ def augment(
     room = torch.empty_like(out[:_AT_ONCE], dtype=torch.uint8)
     for first in range(0, len(photos), _AT_ONCE):
         rows = slice(first, first+_AT_ONCE)
-        views = room[:len(photos[rows])] if finish else out[rows]
+        views = room[:len(photos[rows])]
         for pixels, box, view in zip(photos[rows], boxes[rows], views.split(1)):
             crop_and_resize(pixels, box, shape.size, shape.interpolation, view)
         if how and how.operations:
             views = torch.cat([_operate(view, draw, how.operations) for view, draw in zip(views.split(1), draws[rows, OPERATIONS])])
-        if plan.turns is not None: views = turn_views(views, plan.turns[rows])
+        if plan.turns is not None: views = turn_views(views, torch.as_tensor(plan.turns[rows], dtype=torch.float32))
         views = _overturn(views, plan.overturned[rows])
-        if finish: _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
-        elif views.data_ptr() != out[rows].data_ptr(): out[rows].copy_(views)
+        _finish(views, plan.mirrored[rows], None if factors is None else factors[rows], shape, out[rows], one_pass)
     return out
-
-# %% ../../nbs/18_batches.augment.ipynb #d4c3b2a1
-def view_changes(
-    draws:np.ndarray,            # float (n, N_DRAWS), as from `draw_numbers`
-    how:Augmentation
-)->torch.Tensor:                 # float32 (n, 4): mirrored (0 or 1), brightness, contrast and saturation; (n, 1) where colours stay
-    "What `finish_views` is told of each view."
-    mirrored, factors = torch.as_tensor(_mirrored(draws, how), dtype=torch.float32)[:, None], _colour_factors(draws, how)
-    return mirrored if factors is None else torch.cat([mirrored, factors], 1)
-
-def finish_views(
-    views:torch.Tensor,          # uint8, or float32 of levels from 0 to 255, which may be overwritten: (n, 3, size, size)
-    changes:torch.Tensor,        # As from `view_changes`, on the same device
-    shape:Preprocessing,
-    normal:bool=True             # Normalised, float32; else whole levels, uint8
-)->torch.Tensor:                 # (n, 3, size, size), channels last
-    "Views mirrored, coloured and normalised, all at once."
-    mirrored, factors = changes[:, :1].bool().view(-1, 1, 1, 1), changes[:, 1:]
-    views = torch.where(mirrored, views.flip(-1), views)
-    if len(factors.T): views = shift_colours(views, factors)
-    kind = torch.float32 if normal else torch.uint8
-    out = torch.empty_like(views, dtype=kind, memory_format=torch.channels_last)
-    return normalize(views, shape, out) if normal else out.copy_(views)
 
 # %% ../../nbs/18_batches.augment.ipynb #eb164d47
 def _triangle(x): return (1-x.abs()).clamp_min(0)
@@ -479,6 +455,72 @@ def resize_boxes(
         narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
         return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
 
+# %% ../../nbs/18_batches.augment.ipynb #c1b0a998
+def place_boxes(
+    starts:np.ndarray,           # int (n,): first pixel of each photo
+    widths:np.ndarray,           # int (n,), of the photos
+    boxes:np.ndarray             # int (n, 4): left, top, right and bottom
+)->torch.Tensor:                 # int64 (n, 6): all of them
+    "Where boxes lie in the pixels of many photos, as `device_views` is told."
+    return torch.as_tensor(np.column_stack([starts, widths, boxes]), dtype=torch.int64)
+
+def cut_boxes(
+    photos:list[np.ndarray],     # uint8 (height, width, 3) each
+    boxes:np.ndarray,            # int (n, 4): left, top, right and bottom, in pixels
+    pin_memory:bool=False        # For a CUDA card, which copies such pixels while it works
+)->tuple[torch.Tensor, torch.Tensor]:    # The pixels in the boxes, uint8 (pixels, 3), and their places there, as from `place_boxes`
+    "The boxes of photos, cut out for another device."
+    left, top, right, bottom = boxes.T
+    widths, heights = right-left, bottom-top
+    ends = np.cumsum(widths*heights)
+    pixels = torch.empty((int(ends[-1]), 3), dtype=torch.uint8, pin_memory=pin_memory)
+    parts = np.split(pixels.numpy(), ends[:-1])
+    for photo, (x, y, far, low), part in zip(photos, boxes.tolist(), parts): part.reshape(low-y, far-x, 3)[:] = photo[y:low, x:far]
+    none = np.zeros_like(widths)
+    return pixels, place_boxes(ends-widths*heights, widths, np.column_stack([none, none, widths, heights]))
+
+
+# %% ../../nbs/18_batches.augment.ipynb #c1b0a99b
+def view_changes(
+    plan:ViewPlan
+)->torch.Tensor:             # float32 (n, 6): mirrored, turned upside down (0 or 1), degrees, brightness, contrast and saturation
+    "What `change_views` is told of each view."
+    n = len(plan.boxes)
+    turns = np.zeros(n) if plan.turns is None else plan.turns
+    factors = np.ones((n, 3)) if plan.factors is None else plan.factors
+    return torch.as_tensor(np.column_stack([plan.mirrored, plan.overturned, turns, factors]), dtype=torch.float32)
+
+def change_views(
+    views:torch.Tensor,          # float32 of levels from 0 to 255, which may be overwritten: (n, 3, size, size)
+    changes:torch.Tensor,        # As from `view_changes`, on the same device
+    how:Augmentation|None        # Says which of the changes there are
+)->torch.Tensor:                 # float32 (n, 3, size, size), levels from 0 to 255
+    "Views turned, mirrored and coloured."
+    if how is None: return views
+    mirrored, overturned = (column.bool().view(-1, 1, 1, 1) for column in changes[:, :2].T)
+    if how.rotate: views = turn_views(views, changes[:, 2])
+    if how.flips == 'both': views = torch.where(overturned, views.flip(-2), views)
+    if how.flips != 'none': views = torch.where(mirrored, views.flip(-1), views)
+    return shift_colours(views, changes[:, 3:]) if how.jitter else views
+
+
+# %% ../../nbs/18_batches.augment.ipynb #c1b0a99d
+def device_views(
+    pixels:torch.Tensor,         # uint8 (pixels, 3), of all photos, row by row
+    places:torch.Tensor,         # As from `place_boxes`, on the same device
+    changes:torch.Tensor,        # As from `view_changes`, on the same device
+    largest:tuple[int, int],     # Width and height that no box exceeds
+    shape:Preprocessing,
+    how:Augmentation|None,       # None gives the boxes as they are
+    normal:bool=True             # Normalised, float32; else whole levels, uint8
+)->torch.Tensor:                 # (n, 3, size, size), channels last
+    "What `augment` makes, on any device and of a whole batch at once."
+    starts, widths, boxes = places[:, 0], places[:, 1], places[:, 2:]
+    views = change_views(resize_boxes(pixels, starts, widths, boxes, shape.size, shape.interpolation, largest), changes, how)
+    out = torch.empty_like(views, dtype=torch.float32 if normal else torch.uint8, memory_format=torch.channels_last)
+    return normalize(views, shape, out) if normal else out.copy_(views)
+
+
 # %% ../../nbs/18_batches.augment.ipynb #6eec14dd
 class ResidentPhotos:
     "Photos of a pack that lie on a device as well, where views are made of them a batch at a time."
@@ -488,8 +530,6 @@ class ResidentPhotos:
     ):
         self.pack, self.device = pack, torch.device(device)
         self.pixels = torch.from_numpy(pack.pixels).view(-1, 3).to(self.device)
-        self.starts = torch.as_tensor(pack.starts[:-1]//3, device=self.device)
-        self.widths = torch.as_tensor(pack.shapes[:, 1].astype(np.int64), device=self.device)
 
     def __len__(self): return len(self.pack)
 
@@ -502,13 +542,9 @@ class ResidentPhotos:
         how:Augmentation|None=None   # Without operations, which are Pillow's; None gives the centre crops
     )->torch.Tensor:                 # float32 (n, 3, size, size), normalised, channels last, on the device
         "What `augment` makes, on the device."
-        plan = plan_views(self.pack.shapes[rows], shape, draws, how)
-        numbers = send(np.column_stack([rows, plan.boxes]), self.device)
-        chosen, boxes = numbers[:, 0], numbers[:, 1:]
-        largest = tuple((plan.boxes[:, 2:]-plan.boxes[:, :2]).max(0).tolist())
-        where = self.starts[chosen], self.widths[chosen]
-        views = resize_boxes(self.pixels, *where, boxes, shape.size, shape.interpolation, largest)
-        if plan.turns is not None: views = turn_views(views, plan.turns)
-        views = _overturn(views, plan.overturned)
-        if how: return finish_views(views, send(view_changes(draws, how), self.device), shape)
-        return normalize(views, shape, torch.empty_like(views, memory_format=torch.channels_last))
+        sizes = self.pack.shapes[rows]
+        plan = plan_views(sizes, shape, draws, how)
+        places = place_boxes(self.pack.starts[rows]//3, sizes[:, 1], plan.boxes)
+        there = (send(some, self.device) for some in (places, view_changes(plan)))
+        return device_views(self.pixels, *there, plan.largest, shape, how)
+

@@ -36,7 +36,7 @@ from ..device import (autocast, compile_model, describe_hardware, describe_versi
     largest_batch, pick_device, pick_precision, step_fits, training_arithmetic, worker_device)
 from ..photos.preprocessing import Preprocessing
 from ..photos.catalogue import assign_folds, catalogue_for, describe_catalogue, photos_id
-from ..batches.augment import AUGMENTATIONS
+from ..batches.augment import as_augmentation
 from ..batches.loading import make_loaders, train_shape
 from ..models.weights import PACKAGED, packaged_file
 from ..models.backbone import build_model, load_model, save_model
@@ -113,8 +113,8 @@ def _batch_size(config, model, photos, device):
 
 def _augmentation(config, resolved):
     "How training photos are varied"
-    how = AUGMENTATIONS[resolved['augmentation']]
-    if how is None: return 'none'
+    how = as_augmentation(resolved['augmentation'])
+    if how is None: return None
     return replace(how, flips=config.flips, rotate=config.rotate, scale=(config.least_crop or how.scale[0], how.scale[1]))
 
 def _make_learner(config, recipe, resolved, dls, model):
