@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from sklearn.datasets import load_digits
 
 from catdog.errors import DataError
+from catdog.photos import duplicates
 from catdog.photos.catalogue import assign_folds, assign_splits, choose_subset, compare_catalogues, make_catalogue, photos_id
 from catdog.photos.decode import open_photo
 from catdog.photos.duplicates import find_leaks, group_duplicates, near_copies, near_pairs
@@ -52,6 +53,20 @@ def looks_of(pictures):
     "What an audit keeps of pictures"
     looks = dict(dhash=[difference_hash(picture) for picture in pictures], thumbnail=[grey_thumbnail(picture) for picture in pictures])
     return pd.DataFrame(dict(sha256=[f'{i:064x}' for i in range(len(pictures))], **looks))
+
+
+def test_families_are_found_once(tmp_path, monkeypatch):
+    monkeypatch.setenv('CATDOG_CACHE', str(tmp_path))
+    pictures = [draw_picture('cat', seed) for seed in range(130)]
+    table = looks_of([*pictures, *(ImageEnhance.Brightness(picture).enhance(1.1) for picture in pictures)])
+    first = group_duplicates(table)
+    [kept] = (tmp_path/'copies').iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(duplicates, 'near_copies', None)          # which would be called
+        assert group_duplicates(table).equals(first) and first.nunique() < 200
+    kept.write_bytes(kept.read_bytes()[:-1]+b'x')
+    assert group_duplicates(table).equals(first)                # damaged: found anew
+    assert group_duplicates(table.iloc[:250]).nunique() < 200 and len([*(tmp_path/'copies').iterdir()]) == 2
 
 
 def saved(picture, quality):

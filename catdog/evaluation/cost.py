@@ -9,6 +9,7 @@ __all__ = ['lock_file', 'describe_holder', 'measuring', 'model_device', 'name_de
 
 # %% ../../nbs/41_evaluation.cost.ipynb #3498056f
 import json, logging, math, os, subprocess, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -369,11 +370,14 @@ def largest_difference(
     batch_size:int=16
 )->float:                        # Between 0 and 1
     "How far the artefact's probabilities are from the torch model's at most."
+    def prepare(path):
+        photo = open_photo(Path(path).read_bytes())
+        return artefact.shape(photo), np.asarray(photo if artefact.resize_inside else artefact.shape.resize(photo))
     device, worst = model_device(model.eval()), 0.
-    for start in range(0, len(paths), batch_size):
-        photos = [open_photo(Path(path).read_bytes()) for path in paths[start:start+batch_size]]
-        images = torch.from_numpy(np.stack([artefact.shape(photo) for photo in photos])).to(device)
-        with torch.inference_mode(), exact_products(): torch_says = model(images).float().softmax(1).cpu().numpy()
-        raw = [np.asarray(photo if artefact.resize_inside else artefact.shape.resize(photo)) for photo in photos]
-        worst = max(worst, float(np.abs(np.stack([artefact.pixel_probabilities(pixels) for pixels in raw])-torch_says).max()))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for start in range(0, len(paths), batch_size):
+            images, raw = zip(*pool.map(prepare, paths[start:start+batch_size]))
+            there = torch.from_numpy(np.stack(images)).to(device)
+            with torch.inference_mode(), exact_products(): torch_says = model(there).float().softmax(1).cpu().numpy()
+            worst = max(worst, float(np.abs(np.stack([artefact.pixel_probabilities(pixels) for pixels in raw])-torch_says).max()))
     return worst

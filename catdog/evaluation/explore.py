@@ -150,22 +150,39 @@ def confident_mistakes(
     wrong = table[(table.label != table.taken_for) & table.path.notna()]
     return wrong.sort_values('sure', ascending=False, ignore_index=True).head(most)
 
+
+# %% ../../nbs/47_evaluation.explore.ipynb #c1b0a9a0
+def _sheet(n, columns, side, above):
+    "A figure for n photos in squares, with so much room above each, and its only axis, in inches"
+    import matplotlib.pyplot as plt
+    rows = max(1, -(-n//columns))
+    figure = plt.figure(figsize=(side*columns, (side+above)*rows))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.axis('off')
+    return figure, axis
+
 def show_photos(
     images,                      # Files, or RGB images
     captions,                    # A text for each
     columns:int=6,               # Photos in a row
-    side:float=1.7               # Of a photo, in inches
+    side:float=1.7               # Of a photo's square, in inches
 ):                               # matplotlib's figure
     "Photos on a sheet, each with its words above it."
     import matplotlib.pyplot as plt
-    rows = max(1, -(-len(images)//columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(side*columns, (side+.45)*rows), squeeze=False, layout='constrained')
-    for axis in axes.flat: axis.axis('off')
-    for axis, image, caption in zip(axes.flat, images, captions):
-        axis.imshow(open_photo(image) if isinstance(image, (str, Path)) else image)
-        axis.set_title(textwrap.fill(str(caption), 20), fontsize=8, parse_math=False)
+    words = [textwrap.fill(str(caption), 20) for _, caption in zip(images, captions)]
+    above = .1+.15*max([1, *(text.count('\n')+1 for text in words)])
+    figure, axis = _sheet(len(words), columns, side, above)
+    width, height = figure.get_size_inches()
+    for place, (image, text) in enumerate(zip(images, words)):
+        pixels = np.asarray(open_photo(image) if isinstance(image, (str, Path)) else image)
+        half_high, half_wide = .47*side*np.array(pixels.shape[:2])/max(pixels.shape[:2])
+        middle, top = (place%columns+.5)*side, height-(place//columns)*(side+above)-above
+        axis.imshow(pixels, extent=(middle-half_wide, middle+half_wide, top-.47*side-half_high, top-.47*side+half_high))
+        axis.text(middle, top-.47*side+half_high+.04, text, ha='center', va='bottom', fontsize=8, parse_math=False)
+    axis.set(xlim=(0, width), ylim=(0, height), aspect='auto')
     plt.close(figure)    # shown once, by whoever asked for it
     return figure
+
 
 # %% ../../nbs/47_evaluation.explore.ipynb #7be15df8
 def tabulate_guesses(

@@ -8,16 +8,19 @@ __all__ = ['DISTANCE', 'DETAIL', 'HINT', 'FAMILY', 'LEAST', 'LIKE', 'REST', 'nea
            'find_duplicates', 'has_two_labels', 'find_leaks']
 
 # %% ../../nbs/11_photos.duplicates.ipynb #d104ad68
-import base64
+import base64, hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ..files import cache_folder, write_atomically
 from ..machine import usable_cores
 from .workers import THUMBNAIL
 
@@ -372,6 +375,35 @@ def link_groups(
         kept.append(np.stack([np.arange(len(details)), group], 1)[group != np.arange(len(details))])
     return _parts(len(details), np.concatenate(kept))
 
+# %% ../../nbs/11_photos.duplicates.ipynb #c1b0a9a1
+_KEPT_FROM = 200             # Photos; the families of fewer are found anew, which is as quick
+
+def _families_file(hashes, pixels):
+    "Where the families of these very photos are kept; another state of this module keeps its own"
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for values in (hashes, pixels): digest.update(values.tobytes())
+    return cache_folder()/'copies'/digest.hexdigest()[:24]
+
+def _read_families(file, n):
+    "What is kept, or None where it is not there or not what was written"
+    try: data = file.read_bytes()
+    except OSError: return None
+    families = data[32:]
+    return np.frombuffer(families, np.int64) if len(families) == 8*n and hashlib.sha256(families).digest() == data[:32] else None
+
+def _families(hashes, pixels):
+    "As `link_groups` gives them, from the cache where they were found before"
+    file = _families_file(hashes, pixels) if '__file__' in globals() and len(hashes) >= _KEPT_FROM else None
+    kept = file and _read_families(file, len(hashes))
+    if kept is not None: return kept
+    found = link_groups(photo_details(pixels), near_copies(hashes, pixels)).astype(np.int64)
+    if file:
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, hashlib.sha256(found.tobytes()).digest()+found.tobytes())
+    return found
+
+
 # %% ../../nbs/11_photos.duplicates.ipynb #39acb001
 def group_duplicates(
     photos:pd.DataFrame,     # Columns sha256, dhash and thumbnail ('' where there is none), and belongs ('' for nothing) where it is known
@@ -394,7 +426,7 @@ def _near_parts(photos, member, n):
     hashes = np.array([int(text, 16) for text in different.dhash], np.uint64)
     thumbnails = b''.join(map(base64.b64decode, different.thumbnail))
     pixels = np.frombuffer(thumbnails, np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL).astype(np.float32)
-    family = link_groups(photo_details(pixels), near_copies(hashes, pixels))
+    family = _families(hashes, pixels)
     parts = np.arange(n)+len(different)
     parts[seen.index] = family[place.reindex(pd.MultiIndex.from_frame(seen[['dhash', 'thumbnail']])).to_numpy()]
     return np.unique(parts, return_inverse=True)[1]
