@@ -2695,7 +2695,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'catdog.sweeps.job._is_this_python': ('sweeps.job.html#_is_this_python', 'catdog/sweeps/job.py'),
                                    'catdog.sweeps.job._job': ('sweeps.job.html#_job', 'catdog/sweeps/job.py'),
                                    'catdog.sweeps.job._join_pool': ('sweeps.job.html#_join_pool', 'catdog/sweeps/job.py'),
-                                   'catdog.sweeps.job._linger': ('sweeps.job.html#_linger', 'catdog/sweeps/job.py'),
                                    'catdog.sweeps.job._load': ('sweeps.job.html#_load', 'catdog/sweeps/job.py'),
                                    'catdog.sweeps.job._mark_interrupted': ('sweeps.job.html#_mark_interrupted', 'catdog/sweeps/job.py'),
                                    'catdog.sweeps.job._note': ('sweeps.job.html#_note', 'catdog/sweeps/job.py'),

@@ -283,8 +283,8 @@ def last_line(
     return told[-1] if told else ''
 
 # %% ../../nbs/50_sweeps.job.ipynb #f6f2e2e8
-_LOADED = ('papermill.cli', 'matplotlib.pyplot', 'papermill.execute', 'ipykernel.kernelapp', 'ipykernel.ipkernel', 'torch.onnx', 'onnxruntime', 'onnxscript',
-    'fastai.callback.progress', 'catdog.training.finetune', 'catdog.evaluation.evaluate', 'catdog.evaluation.explore')
+_LOADED = ('papermill.cli', 'papermill.execute', 'ipykernel.kernelapp', 'ipykernel.ipkernel', 'torch.onnx', 'onnxruntime', 'onnxscript',
+    'matplotlib.pyplot', 'fastai.callback.progress', 'catdog.training.finetune', 'catdog.evaluation.evaluate', 'catdog.evaluation.explore')
 
 def _load():
     "What a job needs, as far as it is installed"
@@ -487,19 +487,13 @@ def _start(config, plan, folder, gpu):
     write_state(plan, folder.name, state='running', started=time.time(), pid=process.pid, born=process.create_time())
     return process
 
-def _linger(process):
-    "A moment, or less where the process ends in it"
-    if isinstance(process, WarmJob): select.select([process.connection], [], [], .25)
-    else:
-        with suppress(psutil.TimeoutExpired): process.wait(.25)
-
 def _train(config, plan, folder, gpu):
     "Run papermill until it ends or the sweep is stopped; the state it ended in, and why"
     process, sent = _start(config, plan, folder, gpu), 0
     try:
         while process.poll() is None and not plan.stopped:
             sent = _send_state(plan, folder, sent)
-            _linger(process)
+            with suppress(psutil.TimeoutExpired): process.wait(.25)
     except KeyboardInterrupt: plan.stop()
     finally:
         if unfinished := process.poll() is None: stop_process(process)
