@@ -35,9 +35,12 @@ docs: $(READY)
 serve:
 	$(PYTHON) -m http.server --bind 127.0.0.1 --directory _docs 8000
 
-# Each prints a table and leaves a record; then the site's page of them is made anew
+# Each prints a table and leaves a record, all of them in many hours; gpu.py where there is a card; then the site's page is made anew
+HAS_CARD = $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
 bench: $(READY)
-	@set -e; for file in benchmarks/*.py; do name=$$(basename $$file .py); case $$name in measure|rivals|expert) continue;; esac; $(BIN)/python $$file --json benchmarks/records/$$name.json; done
+	@set -e; for file in benchmarks/*.py; do name=$$(basename $$file .py); \
+	case $$name in measure|rivals|expert) continue;; gpu) $(HAS_CARD) || continue;; esac; \
+	$(BIN)/python $$file --json benchmarks/records/$$name.json; done
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/benchmarks.ipynb
 	$(BIN)/nbdev-clean
 

@@ -15,7 +15,7 @@ from PIL import Image
 from catdog.photos.audit import AuditCache, audit_photos
 from catdog.photos.duplicates import near_pairs
 from catdog.photos.sources import find_photos
-from measure import PHOTOS, arguments, report, show, summary, timed
+from measure import PHOTOS, arguments, report, show, spread_of, summary, timed
 from measure import find_photos as photos_folder
 
 HASHES, PLANTED, DISTANCE = 1_000_000, 1_000, 4
@@ -120,7 +120,7 @@ def main():
         ('second audit over the first', summary(again)['median'], .1, False),
         ('memory of 20,000 photos over that of 2,000, in MiB', summary(growth)['median'], 300, False),
         (copied, summary(searches)['median'], 60, False)]
-    turns = f'median (smallest to largest) of {args.repeats} turns'
+    turns = spread_of(args.repeats)
     title = f'{len(photos):,} photos, each of its own content, {args.workers} workers: {turns}'
     summaries = {name: summary(values) for name, values in {**figures, copied: searches}.items()}
     report('audit', title, ['', 'measured'], rows, args, targets, figures=summaries)

@@ -5,8 +5,7 @@ import tempfile
 from pathlib import Path
 
 from honesty import Cell, draw_answers, place_networks, write_runs
-from catdog.words import plural
-from measure import arguments, report, show, summary
+from measure import arguments, report, show, spread_of, summary
 
 MOST_SECONDS, MOST_MIB = 60, 2048
 
@@ -51,7 +50,7 @@ def main():
     runs = args.setups*args.seeds
     targets = [(f'seconds for {runs:,} runs', summary(whole)['median'], MOST_SECONDS, False),
         ('peak memory in MiB', summary(memory)['median'], MOST_MIB, False)]
-    measured = f'median (smallest to largest) of {plural(args.repeats, "turn")}'
+    measured = spread_of(args.repeats)
     title = f'{runs:,} runs of {args.setups} setups on {args.photos} test photos; {measured}'
     rows = [(name, show(values, 1)) for name, values in figures.items()]
     summaries = {name: summary(values) for name, values in figures.items()}

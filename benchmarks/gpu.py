@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from loader import BATCH, SCALE, WORKERS
-from measure import PHOTOS, arguments, find_photos, ratios, report, show, summary, take_turns
+from measure import PHOTOS, arguments, find_photos, ratios, report, show, spread_of, summary, take_turns
 
 
 def wait(device):
@@ -144,7 +144,7 @@ def main():
                 targets.append((f'{size} px, {arch}, photos on the card over {ready}', over['catdog, photos on the card'], .94, True))
     finally: shutil.rmtree(cache)
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device)
-    title = f'Images a second on {where}, {len(files)} photos, batches of {BATCH}: median (smallest to largest) of {args.repeats} turns'
+    title = f'Images a second on {where}, {len(files)} photos, batches of {BATCH}: {spread_of(args.repeats)}'
     columns = ['loader', 'images a second', 'over the best other, or ready batches', 'processor, µs an image']
     report('gpu', title, columns, rows, args, targets, device=where)
 

@@ -2,7 +2,6 @@
 knows the field writes by hand (expert.py: timm's features and logistic regression), with torch and with onnxruntime.
 
 catdog's command looks at every photo first, and goes on after the head: it tests, exports and measures. Those are named apart."""
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 
-from measure import PHOTOS, ROOT, arguments, ratios, report, show, summary, take_turns
+from measure import PHOTOS, arguments, quiet_environment, ratios, report, show, spread_of, summary, take_turns
 
 STAGES = {'starts from': 'photos looked at', 'head solved': 'head', 'exporting': 'tested', 'measuring': 'exported'}
 
@@ -41,7 +40,7 @@ def read_stages(process, start):
 def catdog(arch, data, size):
     "Seconds of the stages of `catdog train`, nothing in its cache"
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
-        environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1', 'CATDOG_CACHE': folder, 'HF_HUB_OFFLINE': '1'}
+        environment = {**quiet_environment(folder), 'PYTHONUNBUFFERED': '1'}
         command = ['train', '--arch', arch, '--recipe', 'frozen', '--data', str(data), '--image-size', str(size)]
         start = time.perf_counter()
         process = subprocess.Popen([sys.executable, '-m', 'catdog', *command, '--runs', f'{folder}/runs'], text=True, env=environment,
@@ -80,7 +79,7 @@ def main():
         ('to the head, over onnxruntime by hand', over('head', 'onnxruntime'), 1, False),
         ('the whole command, over torch by hand', over('end', 'torch'), 1, False)]
     what = f'Seconds to a solved head of {args.arch} at {args.image_size} px, from cold'
-    title = f'{what}: median (smallest to largest) of {args.repeats} turns'
+    title = f'{what}: {spread_of(args.repeats)}'
     figures = {name: {s: summary([t[s] for t in found]) for s in stages if s in found[0]} for name, found in turns.items()}
     report('head', title, ['', *stages], rows, args, targets, figures=figures)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from measure import PHOTOS, arguments, find_photos, ratios, report, show, spent_seconds, summary, take_turns
+from measure import PHOTOS, arguments, find_photos, ratios, report, show, spent_seconds, spread_of, summary, take_turns
 from rivals import dali_loader, ffcv_loader, is_here, write_beton
 
 SCALE, BATCH, WORKERS, COLOUR = (.35, 1), 32, 2, .2
@@ -211,7 +211,7 @@ def main():
     finally: shutil.rmtree(cache)
     what = f'Images a second, {WORKERS} workers, {len(files)} photos, batches of {BATCH}'
     columns = ['loader', 'steady state', 'first pass', 'processor µs a photo', 'MB on the disk', 'catdog over it']
-    report('loader', f'{what}: median (smallest to largest) of {args.repeats} turns', columns, rows, args, targets, figures=figures)
+    report('loader', f'{what}: {spread_of(args.repeats)}', columns, rows, args, targets, figures=figures)
 
 
 if __name__ == '__main__': main()

@@ -4,26 +4,22 @@ Each run trains, tests, exports and measures a small network on the drawn sample
 by papermill only every fifth is made, and seconds are told a run."""
 import itertools
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from measure import ROOT, arguments, report, show, summary
+from measure import ROOT, arguments, quiet_environment, report, show, spread_of, summary, timed
 
 ARCHS = ['mobilenetv3_small_050', 'lcnet_050', 'resnet10t', 'baseline']
 
 
-def timed(command, folder):
-    "Seconds of a command with a cache of its own"
-    quiet = dict(PYTHONPATH=str(ROOT), PYTHONWARNINGS='ignore', CATDOG_CACHE=f'{folder}/cache', HF_HUB_OFFLINE='1')
-    environment = {**os.environ, **quiet}
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, '-m', *map(str, command)], env=environment, cwd=folder, capture_output=True, text=True)
+def seconds_of(command, folder):
+    "Of a command with a cache of its own"
+    where = dict(env=quiet_environment(f'{folder}/cache'), cwd=folder)
+    seconds, done = timed(lambda: subprocess.run([sys.executable, '-m', *map(str, command)], capture_output=True, text=True, **where))
     if done.returncode: raise SystemExit(done.stdout+done.stderr)
-    return time.perf_counter()-start
+    return seconds
 
 
 def finished(folder):
@@ -36,7 +32,7 @@ def sweep(archs, seeds, settings):
     "Seconds a run of the sweep"
     with tempfile.TemporaryDirectory(prefix='catdog-') as folder:
         grid = [f"arch={','.join(archs)}", f"seed={','.join(map(str, seeds))}", *settings, f'runs={folder}/runs']
-        seconds, made = timed(['catdog', 'sweep', *grid], folder), finished(folder)
+        seconds, made = seconds_of(['catdog', 'sweep', *grid], folder), finished(folder)
     assert made == len(archs)*len(seeds), f'{made} runs were finished'
     return seconds/made
 
@@ -49,7 +45,7 @@ def one_by_one(archs, seeds, settings):
         for arch, seed in chosen:
             values = dict(setting.split('=') for setting in settings) | dict(arch=arch, seed=seed, runs=f'{folder}/runs')
             options = [part for name, value in values.items() for part in ('-p', name, value)]
-            seconds += timed(['papermill', ROOT/'nbs'/'train.ipynb', f'{folder}/{arch}-{seed}.ipynb', *options], folder)
+            seconds += seconds_of(['papermill', ROOT/'nbs'/'train.ipynb', f'{folder}/{arch}-{seed}.ipynb', *options], folder)
         assert finished(folder) == len(chosen)
     return seconds/len(chosen)
 
@@ -67,7 +63,7 @@ def main():
     rows = [(f'catdog sweep of {runs} runs', show(turns['sweep'], 2), f'{ratio:.2f}'),
         ('papermill, a command for each run', show(turns['papermill'], 2), '1.00')]
     what = f'Small networks, {args.size} px, {args.epochs} epoch, drawn sample'
-    report('many_runs', f'{what}: seconds a run, median (smallest to largest) of {args.repeats} turns',
+    report('many_runs', f'{what}: seconds a run, {spread_of(args.repeats)}',
         ['', 'seconds a run', 'over papermill'], rows, args, [(f'a sweep of {runs} runs over papermill', ratio, .35, False)])
 
 

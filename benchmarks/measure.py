@@ -53,6 +53,12 @@ def busy_share():
     return max((all_now-all_before)-(mine_now-mine_before), 0)/possible
 
 
+def quiet_environment(cache=None):
+    "Variables for a command of this clone that warns of nothing and asks no hub; with a cache of its own where one is named"
+    cached = dict(CATDOG_CACHE=str(cache)) if cache else {}
+    return {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'HF_HUB_OFFLINE': '1', **cached}
+
+
 def own_mb(pid='self'):
     "MiB that a process has for itself, 0 where it is gone; pages of files that are mapped are the system's to take back and do not count"
     try: lines = Path(f'/proc/{pid}/status').read_text().splitlines()
@@ -111,6 +117,11 @@ def show(figures, digits=0):
     return f'{statistics.median(figures):,.{digits}f} ({min(figures):,.{digits}f} to {max(figures):,.{digits}f})'
 
 
+def spread_of(repeats):
+    "How such figures are told in a title"
+    return f'median (smallest to largest) of {repeats} turn{"" if repeats == 1 else "s"}'
+
+
 def report(name, title, columns, rows, args, targets=(), **about):
     "Print the table and whether the targets are met, and write the record"
     widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
@@ -124,8 +135,9 @@ def report(name, title, columns, rows, args, targets=(), **about):
         print(f'{mark}  {text}: {value:.2f}, wanted {bound} {wanted}')
     cells = [[str(cell) for cell in row] for row in rows]
     wishes = [dict(text=t, value=round(v, 3), wanted=w, at_least=a) for t, v, w, a in targets]
-    about = {'machine': machine(), **about}   # unless it was measured elsewhere
-    if _BEGUN:
+    here = machine()
+    about = {'machine': here, **about}   # unless it was measured elsewhere
+    if about['machine'] == here:
         about['others'] = round(busy_share(), 3)
         busy = f"other work took {about['others']:.0%} of the processors meanwhile"
         print(busy+(': seconds are worth little' if about['others'] > .1 else ''))

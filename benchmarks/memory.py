@@ -1,6 +1,5 @@
 """The most memory that `catdog train --recipe frozen` takes at two sizes of a data set, and its seconds: whole commands from cold, with
 the audit, the head, the test, the export and the costs. Photos are drawn; all processes of a command are counted together."""
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from measure import ROOT, arguments, own_mb, report
+from measure import arguments, own_mb, quiet_environment, report
 
 SIDE = 320     # of the drawn photos, in pixels: what a pack keeps for training at 224
 
@@ -44,9 +43,8 @@ def watch(process):
 
 def train(arch, size, photos, folder):
     "Seconds and peak memory in MiB of the command, and the test photos it saw"
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'CATDOG_CACHE': f'{folder}/cache'}
     command = ['train', '--arch', arch, '--recipe', 'frozen', '--data', str(photos), '--image-size', str(size), '--runs', f'{folder}/runs']
-    start, told = time.perf_counter(), Path(folder)/'told.txt'
+    start, told, environment = time.perf_counter(), Path(folder)/'told.txt', quiet_environment(f'{folder}/cache')
     with open(told, 'w') as file:
         process = subprocess.Popen([sys.executable, '-m', 'catdog', *command], env=environment, stdout=file, stderr=file)
         peak = watch(process)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from measure import _BEGUN, ROOT, arguments, report
+from measure import ROOT, arguments, report
 
 RECORD = ROOT/'benchmarks'/'records'/'recipes.jsonl'
 SETS = ['trashnet-690', 'caltech101-1680', 'catdog-2k', 'digits', 'sample']
@@ -289,7 +289,6 @@ WAYS = {
     'tuned 5 at 3e-4': tuned(5, 3e-4),
     'tuned 10 at 1e-4': tuned(10, 1e-4),
     'tuned 20 at 3e-4': tuned(20, 3e-4),
-    'catdog at 3e-4': partial(catdog, lr=3e-4),
     'tuned 20 at 3e-4, strong': tuned(20, 3e-4, **STRONG),
     'timm, 20 epochs': partial(timm_loop, epochs=20),
     'catdog, taught by a mobilenetv3_large': partial(taught, arch='tf_mobilenetv3_large_minimal_100')}
@@ -420,8 +419,8 @@ def main():
     columns = ['', 'splits', 'accuracy %', *over, 'log loss', 'over the head', 'seconds', 'epochs']
     title = 'Ways to fine-tune: means over splits, differences paired with 95% intervals; seconds are medians'
     if args.where: title = f'{title} ({args.where})'
-    if args.lines: _BEGUN.clear()    # what runs here now says nothing of when they were measured
-    report('recipes', title, columns, list(table(trials)), args, **(dict(machine=dict(where=args.where)) if args.where else {}))
+    elsewhere = dict(machine=dict(where=args.where)) if args.where else {}
+    report('recipes', title, columns, list(table(trials)), args, **elsewhere)
 
 
 if __name__ == '__main__': main()

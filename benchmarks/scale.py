@@ -1,6 +1,5 @@
 """Seconds and memory of the audit, of packing and of an epoch's batches, at three sizes of a data set; each in a new process."""
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from measure import ROOT, arguments, own_mb, report, take_turns
+from measure import arguments, own_mb, quiet_environment, report, take_turns
 
 SIDE = 64   # of the drawn photos, in pixels
 
@@ -66,8 +65,8 @@ def stage(name, folder, cache):
 
 
 def run(name, folder, cache):
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'CATDOG_CACHE': str(cache)}
-    done = subprocess.run([sys.executable, __file__, '--stage', name, folder, cache], capture_output=True, text=True, env=environment)
+    command = [sys.executable, __file__, '--stage', name, folder, cache]
+    done = subprocess.run(command, capture_output=True, text=True, env=quiet_environment(cache))
     if done.returncode: raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,12 +1,11 @@
 """Seconds from the command to its answer, each in a new process: catdog beside fastai's load_learner and predict."""
-import os
 import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-from measure import ROOT, arguments, ratios, report, show, summary, take_turns, timed
+from measure import arguments, quiet_environment, ratios, report, show, spread_of, summary, take_turns, timed
 
 CATDOG = 'import sys; from catdog.__main__ import main; main()'
 FASTAI = '''import sys
@@ -33,9 +32,8 @@ def prepare(folder):
 
 def run(*command):
     "Seconds of a process"
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'}
     line = [sys.executable, '-c', *map(str, command)]
-    seconds, done = timed(lambda: subprocess.run(line, capture_output=True, text=True, env=environment))
+    seconds, done = timed(lambda: subprocess.run(line, capture_output=True, text=True, env=quiet_environment()))
     if done.returncode: raise SystemExit(done.stderr)
     return seconds
 
@@ -59,7 +57,7 @@ def main():
     targets = []
     for name in ('catdog --help', 'catdog predict'):
         targets.append((f'{name} over fastai', summary(ratios(figures, name, other))['median'], .25, False))
-    title = f'Seconds in a new process, resnet18, one photo: median (smallest to largest) of {args.repeats} turns'
+    title = f'Seconds in a new process, resnet18, one photo: {spread_of(args.repeats)}'
     summaries = {name: summary(values) for name, values in figures.items()}
     report('startup', title, ['command', 'seconds', 'over fastai'], rows, args, targets, figures=summaries)
 

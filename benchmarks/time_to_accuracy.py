@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 
-from measure import PHOTOS, ROOT, arguments, report, show, summary, take_turns
+from measure import PHOTOS, arguments, quiet_environment, report, show, summary, take_turns
 
 ARCH, GOALS = 'tf_efficientnet_lite0', (.98, .99)
 
@@ -109,8 +109,8 @@ CONTENDERS = {'catdog': catdog, 'fastai fine_tune(1)': fastai_fine_tune, 'plain 
 
 def turn(name, data, size):
     "A contender's turn in a process of its own, so that no setting of one reaches another"
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore'}
-    done = subprocess.run([sys.executable, __file__, '--turn', name, str(data), str(size)], capture_output=True, text=True, env=environment)
+    command = [sys.executable, __file__, '--turn', name, str(data), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, env=quiet_environment())
     if done.returncode: raise SystemExit(done.stderr)
     result = json.loads(done.stdout.splitlines()[-1])
     rounded = {key: value if value is None else round(value, 3) for key, value in result.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from fastai.callback.core import Callback
 
-from measure import PHOTOS, arguments, find_photos, ratios, report, show, summary, take_turns
+from measure import PHOTOS, arguments, find_photos, ratios, report, show, spread_of, summary, take_turns
 
 ALTERNATIVES = ['mobilenetv3_small_100', 'resnet18']   # the networks that fastai and the plain loop train too
 
@@ -114,7 +114,7 @@ def main():
                 arithmetic = precision if name in ('catdog', 'ready-made batches') else ''
                 rows.append((f'{arch}  {name}{arithmetic}', show(values), f'{over[name]:.2f}'))
     what = f'Training images a second, {args.n} photos an epoch, {args.size} px, batches of {args.batch}'
-    report('train', f'{what}: median (smallest to largest) of {args.repeats} turns',
+    report('train', f'{what}: {spread_of(args.repeats)}',
         ['network', 'images a second', 'catdog over it'], rows, args, targets, figures=figures)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from loader import BATCH, COLOUR, SCALE, packed_loader
-from measure import PHOTOS, arguments, find_photos, report, show, summary, take_turns
+from measure import PHOTOS, arguments, find_photos, report, show, spread_of, summary, take_turns
 
 
 def finished(loader, kind, rows):
@@ -59,7 +59,7 @@ def main():
             targets.append((f'{size} px, processor µs a photo for a GPU', figures[size]['for a GPU']['median'], 240, False))
     finally: shutil.rmtree(cache)
     what = f'Views with crops of {SCALE[0]} to {SCALE[1]} of the area, mirrored, colours by a fifth, batches of {BATCH}'
-    title = f'{what}: median (smallest to largest) of {args.repeats} turns'
+    title = f'{what}: {spread_of(args.repeats)}'
     report('views', title, ['', 'processor µs a photo', 'kB a photo'], rows, args, targets, figures=figures)
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CHECKS', 'Finding', 'NotHereError', 'run_check', 'check_device', 'check_bfloat16', 'check_float16',
-           'check_fused_step', 'check_compile', 'check_resume', 'check_resident_photos', 'check_out_of_memory',
-           'check_processes', 'check_norms_of_several_processes', 'check_export', 'describe_machine', 'examine']
+           'check_fused_step', 'check_compile', 'check_resume', 'check_views', 'check_out_of_memory', 'check_processes',
+           'check_norms_of_several_processes', 'check_export', 'describe_machine', 'examine']
 
 # %% ../nbs/73_doctor.ipynb #8eb583d1
 import copy, io, os, tempfile, time, warnings
@@ -21,9 +21,10 @@ from torch import nn
 from .errors import install_line
 from .words import listing
 from .device import autocast, compile_model, describe_hardware, describe_versions, pick_device, training_arithmetic
-from .photos.sample import draw_sample
+from .photos.sample import draw_picture, draw_sample
+from .photos.preprocessing import Preprocessing
 from .photos.catalogue import catalogue_for
-from .batches.augment import resize_boxes
+from .batches.augment import Augmentation, augment, cut_boxes, device_views, draw_numbers, plan_views, view_changes
 from .models.backbone import build_model
 from .training.config import make_config
 from .training.finetune import fit, prepare
@@ -180,14 +181,16 @@ def check_resume(device):
     return _compare(found, whole, .05, 'a resumed training')+' from an unbroken one'
 
 # %% ../nbs/73_doctor.ipynb #7f3d5a9e
-def check_resident_photos(device):
-    "Views of packed photos made on the device, against those made on the processor"
-    pixels = torch.randint(0, 256, (96, 80, 3), dtype=torch.uint8)
-    given = pixels.view(-1, 3), torch.tensor([0]), torch.tensor([80]), torch.tensor([[4, 8, 70, 90]])
-    there, here = (resize_boxes(*[value.to(place) for value in given], 32) for place in (device, 'cpu'))
-    apart = float((there.cpu()-here).abs().max())
-    if apart > 2: raise ArithmeticError(f'pixels differ by {apart:.0f} of 255')
-    return f'pixels differ by at most {apart:.0f} of 255'
+def check_views(device):
+    "Training views made on the device, as it makes them of photos there and of boxes sent to it, against the processor's own way"
+    shape, how = Preprocessing(size=32), Augmentation(flips='both', rotate=20.)
+    photos, numbers = [np.asarray(draw_picture(label, 1)) for label in ('cat', 'dog')], draw_numbers(0, 0, range(2))
+    plan = plan_views([photo.shape[:2] for photo in photos], shape, numbers, how)
+    sent = [part.to(device) for part in (*cut_boxes(photos, plan.boxes), view_changes(plan))]
+    apart = device_views(*sent, plan.largest, shape, how, normal=False).cpu().float()-augment(photos, shape, numbers, how).float()
+    if apart.abs().max() > 8 or apart.abs().mean() > .5: raise ArithmeticError(f'pixels differ by {apart.abs().max():.0f} of 255')
+    return f'pixels differ by {apart.abs().mean():.2f} of 255, at most {apart.abs().max():.0f}'
+
 
 # %% ../nbs/73_doctor.ipynb #c4af2854
 def check_out_of_memory(device):
@@ -253,7 +256,7 @@ def _seen(shape, photo):
     return shape(open_photo(photo))
 
 # %% ../nbs/73_doctor.ipynb #0c84aad2
-CHECKS = (check_device, check_bfloat16, check_float16, check_fused_step, check_compile, check_resident_photos, check_resume,
+CHECKS = (check_device, check_bfloat16, check_float16, check_fused_step, check_compile, check_views, check_resume,
     check_out_of_memory, check_processes, check_norms_of_several_processes, check_export)
 
 def describe_machine()->str:

@@ -537,20 +537,11 @@ def _job(config, plan, folder):
             return state, error
 
 # %% ../../nbs/50_sweeps.job.ipynb #2a73e28f
-_LEADERS = set()         # Whom this process ends with
-
-def _join_pool(leader):
-    "Be one of a pool: Ctrl-C is for the leader, who stops the jobs, and where the leader is killed this process ends too"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if leader not in _LEADERS: end_with(leader)
-    _LEADERS.add(leader)
-
 def run_job(
     config:RunConfig,        # One run
     plan:Plan                # Of the sweep it belongs to
 )->dict:                     # Its state, as `read_states` gives it
     "Train one run in a process of its own."
-    if os.getppid() == plan.pid: _join_pool(plan.pid)
     if Path(plan.cwd).is_dir(): os.chdir(plan.cwd)      # relative paths of the settings start there
     folder = Path(plan.runs)/find_run(config.model_copy(update=dict(runs=plan.runs))).folder.name
     _end_lost(read_states(plan).get(folder.name, {}))   # of an earlier try of this job, whose watcher died

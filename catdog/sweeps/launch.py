@@ -8,7 +8,7 @@ __all__ = ['omega_text', 'hydra_text', 'quote_places', 'Sweep', 'read_sweep', 'v
 
 # %% ../../nbs/52_sweeps.launch.ipynb #e05af1bb
 import hashlib, os, re, signal
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -347,29 +347,37 @@ def _hydra_folder(plan):
     "Where Hydra and its launchers write: the sweep's folder, or one in the cache where Hydra would read a `${` in its name"
     return plan.folder if '${' not in plan.folder else str(cache_folder()/'sweeps'/Path(plan.folder).name)
 
+def _is_joblib(sweep): return sweep.master.hydra.launcher._target_.endswith('.JoblibLauncher')
+
 def _prepare_launcher(sweep, plan):
     "Tell Hydra where its files go and how many jobs run at a time; the launcher's settings"
     launcher, given = sweep.master.hydra.launcher, sweep.master.hydra.overrides.hydra
     with open_dict(sweep.master):
         sweep.master.hydra.sweep.dir = _hydra_folder(plan)
         given.append(f'hydra.sweep.dir={hydra_text(_hydra_folder(plan))}')
-        if launcher._target_.endswith('.JoblibLauncher'): launcher.n_jobs = plan.slots
+        if _is_joblib(sweep): launcher.n_jobs = plan.slots
         timed = any('timeout_min' in override for override in given)
         if launcher._target_.endswith('.LocalLauncher') and not timed: launcher.timeout_min = 60*24*14   # it counts waiting too
     return launcher
 
 # %% ../../nbs/52_sweeps.launch.ipynb #b5c6d7e9
+def _join_pool(leader):
+    "Be one of a pool: Ctrl-C is for the leader, who stops the jobs, and where the leader is killed this process ends too"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(leader)
+
 @contextmanager
 def ending_pools():
     "Processes that joblib starts within the block end with this one, before their first job too."
-    from joblib import register_parallel_backend
-    from joblib._parallel_backends import LokyBackend
-    class EndingPool(LokyBackend):
+    from joblib.parallel import BACKENDS, register_parallel_backend
+    usual = BACKENDS['loky']
+    class EndingPool(usual):
         def configure(self, *args, **settings):
-            return super().configure(*args, **settings, initializer=end_with, initargs=(os.getpid(),))
+            return super().configure(*args, **settings, initializer=_join_pool, initargs=(os.getpid(),))
     register_parallel_backend('loky', EndingPool)
     try: yield
-    finally: register_parallel_backend('loky', LokyBackend)
+    finally: register_parallel_backend('loky', usual)
+
 
 # %% ../../nbs/52_sweeps.launch.ipynb #e956eb7b
 def _launch(sweep, plan, configs):
@@ -382,7 +390,7 @@ def _launch(sweep, plan, configs):
     else:
         launcher = instantiate(launcher)
         launcher.setup(**arguments)
-    with ending_pools(): jobs = launcher.launch(chosen, initial_job_idx=0)
+    with ending_pools() if _is_joblib(sweep) else nullcontext(): jobs = launcher.launch(chosen, initial_job_idx=0)
     for config, ended in zip(configs, jobs): _note(plan, config, ended)
 
 def _launch_warm(sweep, plan, configs):
