@@ -66,6 +66,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'catdog/batches/augment.py'),
                                         'catdog.batches.augment._posterize': ( 'batches.augment.html#_posterize',
                                                                                'catdog/batches/augment.py'),
+                                        'catdog.batches.augment._resize_part': ( 'batches.augment.html#_resize_part',
+                                                                                 'catdog/batches/augment.py'),
                                         'catdog.batches.augment._rotate': ('batches.augment.html#_rotate', 'catdog/batches/augment.py'),
                                         'catdog.batches.augment._shear_across': ( 'batches.augment.html#_shear_across',
                                                                                   'catdog/batches/augment.py'),

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 # Loads what most notebooks load, none of it catdog's own, and forks a process that runs a notebook for each line that it reads
 SERVER = """
-import atexit, importlib, json, os, sys
+import atexit, importlib, json, os, sys, threading
 from contextlib import suppress
 for name in ('torch', 'torchvision', 'timm', 'pandas', 'scipy.stats', 'sklearn.linear_model', 'matplotlib.pyplot', 'fastai.learner',
     'onnxruntime', 'pydantic', 'nbdev.test'):
@@ -23,9 +23,10 @@ else: sys.exit()
 for number, place in enumerate((os.open(os.devnull, os.O_RDONLY), *2*[os.open(log, os.O_WRONLY | os.O_CREAT)])): os.dup2(place, number)
 from nbdev.test import test_nb
 ok, _ = test_nb(f'nbs/{name}')
+threading._shutdown()
 atexit._run_exitfuncs()
 sys.stdout.flush()
-os._exit(not ok)     # threads of what was loaded before are not here, and must not be waited for
+os._exit(not ok)     # as Python ends, but that libraries do not wait for threads they started before the fork
 """
 
 

@@ -436,6 +436,18 @@ def _gather_boxes(pixels, starts, widths, boxes, largest):
     places = starts.view(-1, 1, 1)+rows*widths.view(-1, 1, 1)+columns
     return pixels[places].permute(0, 3, 1, 2).float()
 
+_AT_A_TIME = 1 << 24         # Pixels gathered at a time, so that a large batch of large boxes takes no more than half a GB
+
+def _resize_part(pixels, starts, widths, boxes, size, interpolation, largest):
+    "As `resize_boxes`, of so few boxes that all fit into memory with room to spare"
+    left, top, right, bottom = boxes.T
+    crops = _gather_boxes(pixels, starts, widths, boxes, largest)
+    across = resampling_weights(right-left, size, interpolation, largest[0])
+    down = resampling_weights(bottom-top, size, interpolation, largest[1])
+    with exact_products():
+        narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
+        return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
+
 def resize_boxes(
     pixels:torch.Tensor,         # uint8 (pixels, 3), of all photos, row by row
     starts:torch.Tensor,         # int (n,): first pixel of each photo
@@ -448,12 +460,10 @@ def resize_boxes(
     "A batch of boxes cut and resized at once, rounded after each side as torch's uint8 resizing does."
     left, top, right, bottom = boxes.T
     largest = largest or (int((right-left).max()), int((bottom-top).max()))
-    crops = _gather_boxes(pixels, starts, widths, boxes, largest)
-    across = resampling_weights(right-left, size, interpolation, largest[0])
-    down = resampling_weights(bottom-top, size, interpolation, largest[1])
-    with exact_products():
-        narrow = torch.matmul(crops, across.transpose(1, 2)[:, None]).add_(.5).floor_().clamp_(0, 255)
-        return torch.matmul(down[:, None], narrow).add_(.5).floor_().clamp_(0, 255)
+    share = max(1, _AT_A_TIME//(largest[0]*largest[1]))
+    parts = zip(*(some.split(share) for some in (starts, widths, boxes)))
+    resized = [_resize_part(pixels, *part, size, interpolation, largest) for part in parts]
+    return resized[0] if len(resized) == 1 else torch.cat(resized)
 
 # %% ../../nbs/18_batches.augment.ipynb #c1b0a998
 def place_boxes(
