@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -28,6 +29,21 @@ def test_norms_of_several_processes_compute_the_same(arch):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad(): before, after = model(images), share_norms(copy.deepcopy(model)).eval()(images)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5*float(before.abs().max()))
+
+
+@pytest.mark.parametrize('how', [dict(), dict(flips='both', rotate=10.), dict(flips='none', jitter=0.)])
+def test_views_are_made_on_a_card_without_waiting_for_it(how):
+    "Seen on torch's device that holds no values: whoever asks for one, as a processor that waits would, gets an error"
+    from catdog.batches.augment import Augmentation, cut_boxes, device_views, draw_numbers, plan_views, resize_boxes, view_changes
+    from catdog.photos.preprocessing import Preprocessing
+    shape, how, photos = Preprocessing(32), Augmentation(**how), [np.zeros((60, 50, 3), np.uint8), np.zeros((40, 80, 3), np.uint8)]
+    plan = plan_views([photo.shape[:2] for photo in photos], shape, draw_numbers(0, 0, range(2)), how)
+    pixels, places, changes = sent = [part.to('meta') for part in (*cut_boxes(photos, plan.boxes), view_changes(plan))]
+    views = device_views(*sent, plan.largest, shape, how)
+    assert views.shape == (2, 3, 32, 32) and views.dtype == torch.float32
+    sides = plan.boxes[:, 2:]-plan.boxes[:, :2]
+    assert sum(part.nbytes for part in sent) == 3*sides.prod(1).sum()+2*72
+    with pytest.raises(RuntimeError): resize_boxes(pixels, places[:, 0], places[:, 1], places[:, 2:], 32)   # which asks how large boxes are
 
 
 def given_sides(pets, folder, **counts):
