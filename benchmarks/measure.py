@@ -119,7 +119,8 @@ def show(figures, digits=0):
 
 def spread_of(repeats):
     "How such figures are told in a title"
-    return f'median (smallest to largest) of {repeats} turn{"" if repeats == 1 else "s"}'
+    from catdog.words import plural
+    return f'median (smallest to largest) of {plural(repeats, "turn")}'
 
 
 def report(name, title, columns, rows, args, targets=(), **about):

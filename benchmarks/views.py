@@ -1,7 +1,8 @@
 """What a training view costs the processor, by where it is finished: microseconds of one thread a photo, and bytes that go over the bus.
 
 For a CPU, views are cut, resized, mirrored, coloured and normalised. For a GPU that does not hold the photos their boxes are cut out,
-and the card does the rest; "whole levels" are views that the processor resizes, mirrors and colours for a GPU, as is usual."""
+and the card does the rest; "whole levels" are views that the processor resizes, mirrors and colours for a GPU, as is usual. Memory is
+not pinned here, which takes a card's driver."""
 import shutil
 import tempfile
 import time

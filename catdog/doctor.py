@@ -191,7 +191,6 @@ def check_views(device):
     if apart.abs().max() > 8 or apart.abs().mean() > .5: raise ArithmeticError(f'pixels differ by {apart.abs().max():.0f} of 255')
     return f'pixels differ by {apart.abs().mean():.2f} of 255, at most {apart.abs().max():.0f}'
 
-
 # %% ../nbs/73_doctor.ipynb #c4af2854
 def check_out_of_memory(device):
     "A training whose batch does not fit"

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['user_path', 'cache_folder', 'partial_path', 'write_atomically', 'making', 'new_file', 'refuse_others', 'hash_file',
-           'hash_files', 'changed_files', 'seal_record', 'is_changed', 'open_record', 'check_kept', 'safe_name',
-           'open_file_system', 'public_address', 'read_table']
+           'hash_files', 'changed_files', 'seal_record', 'is_changed', 'open_record', 'keep_record', 'kept_record',
+           'check_kept', 'safe_name', 'open_file_system', 'public_address', 'read_table']
 
 # %% ../nbs/01_files.ipynb #2fb6ccda
 import errno, hashlib, io, json, os, platform, re, secrets, shutil, stat, warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -210,6 +210,24 @@ def open_record(
     if strict: raise ValueError(told)
     warnings.warn(told)                  # from this line, whoever asks, so that it is said once
     return fields
+
+# %% ../nbs/01_files.ipynb #d1a0b002
+def keep_record(
+    path:str|Path,           # In the cache; its folder is made
+    fields:dict              # As for `seal_record`
+):
+    "Keep what was found, where the disk takes it."
+    with suppress(OSError):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, seal_record(fields))
+
+def kept_record(
+    path:str|Path            # As `keep_record` was given it
+)->dict|None:                # None where nothing is kept, or not what was written
+    "What was found before."
+    try: return open_record(Path(path).read_bytes(), path, strict=True)
+    except (OSError, ValueError): return None
+
 
 # %% ../nbs/01_files.ipynb #f17de60d
 def check_kept(

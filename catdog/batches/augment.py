@@ -436,7 +436,7 @@ def _gather_boxes(pixels, starts, widths, boxes, largest):
     places = starts.view(-1, 1, 1)+rows*widths.view(-1, 1, 1)+columns
     return pixels[places].permute(0, 3, 1, 2).float()
 
-_AT_A_TIME = 1 << 24         # Pixels gathered at a time, so that a large batch of large boxes takes no more than half a GB
+_AT_A_TIME = 1 << 24         # Pixels gathered at a time, which takes 0.7 GB; a larger batch takes no more
 
 def _resize_part(pixels, starts, widths, boxes, size, interpolation, largest):
     "As `resize_boxes`, of so few boxes that all fit into memory with room to spare"
@@ -489,7 +489,6 @@ def cut_boxes(
     none = np.zeros_like(widths)
     return pixels, place_boxes(ends-widths*heights, widths, np.column_stack([none, none, widths, heights]))
 
-
 # %% ../../nbs/18_batches.augment.ipynb #c1b0a99b
 def view_changes(
     plan:ViewPlan
@@ -513,7 +512,6 @@ def change_views(
     if how.flips != 'none': views = torch.where(mirrored, views.flip(-1), views)
     return shift_colours(views, changes[:, 3:]) if how.jitter else views
 
-
 # %% ../../nbs/18_batches.augment.ipynb #c1b0a99d
 def device_views(
     pixels:torch.Tensor,         # uint8 (pixels, 3), of all photos, row by row
@@ -529,7 +527,6 @@ def device_views(
     views = change_views(resize_boxes(pixels, starts, widths, boxes, shape.size, shape.interpolation, largest), changes, how)
     out = torch.empty_like(views, dtype=torch.float32 if normal else torch.uint8, memory_format=torch.channels_last)
     return normalize(views, shape, out) if normal else out.copy_(views)
-
 
 # %% ../../nbs/18_batches.augment.ipynb #6eec14dd
 class ResidentPhotos:

@@ -8,7 +8,6 @@ __all__ = ['predict_photos', 'measure_costs', 'sure_thresholds', 'artefact_facts
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #ef160154
 import hashlib, os, re, time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from torch import nn
 from ..machine import say_aside
 from ..device import describe_hardware, describe_versions, pick_device
 from ..errors import ConfigError, DataError
-from ..files import cache_folder, check_kept, hash_files, open_record, public_address, seal_record, user_path, write_atomically
+from ..files import cache_folder, check_kept, hash_files, keep_record, kept_record, public_address, user_path
 from ..words import listing
 from ..photos.catalogue import find_by_hash
 from ..photos.decode import open_photo
@@ -84,14 +83,10 @@ def _cost_file(model, shape, photos, precision):
 
 def _kept_costs(file):
     "What was measured, or None where nothing is kept that still holds"
-    try: found, age = open_record(file.read_bytes(), file, strict=True), time.time()-file.stat().st_mtime
-    except (OSError, ValueError): return None
+    found = kept_record(file)
+    if found is None: return None
+    age = time.time()-file.stat().st_mtime
     return found if age < (_HOLDS if found.get('busy', 1) <= _QUIET else _BUSY_HOLDS) else None
-
-def _keep_costs(file, found):
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, seal_record(found))
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #9af84e3f
 def _measure_here(name, model, shape, jpegs, exported, note, precision, provider):
@@ -125,7 +120,7 @@ def measure_costs(
     if found is None or bool(exported) == ('note' in found['onnx']):
         with stage('measuring what a photo takes'):
             found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
-        _keep_costs(file, found)
+        keep_record(file, found)
     found['file_mb'] = weights.stat().st_size/2**20
     if exported: found['onnx'].update(_agreement(exported, model, paths))
     return found

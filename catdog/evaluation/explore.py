@@ -150,7 +150,6 @@ def confident_mistakes(
     wrong = table[(table.label != table.taken_for) & table.path.notna()]
     return wrong.sort_values('sure', ascending=False, ignore_index=True).head(most)
 
-
 # %% ../../nbs/47_evaluation.explore.ipynb #c1b0a9a0
 def _sheet(n, columns, side, above):
     "A figure for n photos in squares, with so much room above each, and its only axis, in inches"
@@ -159,6 +158,7 @@ def _sheet(n, columns, side, above):
     figure = plt.figure(figsize=(side*columns, (side+above)*rows))
     axis = figure.add_axes((0, 0, 1, 1))
     axis.axis('off')
+    plt.close(figure)    # shown once, by whoever asked for it
     return figure, axis
 
 def show_photos(
@@ -168,7 +168,6 @@ def show_photos(
     side:float=1.7               # Of a photo's square, in inches
 ):                               # matplotlib's figure
     "Photos on a sheet, each with its words above it."
-    import matplotlib.pyplot as plt
     words = [textwrap.fill(str(caption), 20) for _, caption in zip(images, captions)]
     above = .1+.15*max([1, *(text.count('\n')+1 for text in words)])
     figure, axis = _sheet(len(words), columns, side, above)
@@ -180,9 +179,7 @@ def show_photos(
         axis.imshow(pixels, extent=(middle-half_wide, middle+half_wide, top-.47*side-half_high, top-.47*side+half_high))
         axis.text(middle, top-.47*side+half_high+.04, text, ha='center', va='bottom', fontsize=8, parse_math=False)
     axis.set(xlim=(0, width), ylim=(0, height), aspect='auto')
-    plt.close(figure)    # shown once, by whoever asked for it
     return figure
-
 
 # %% ../../nbs/47_evaluation.explore.ipynb #7be15df8
 def tabulate_guesses(

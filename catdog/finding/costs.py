@@ -14,7 +14,7 @@ import psutil, torch
 from torch import nn
 
 from ..errors import ConfigError
-from ..files import cache_folder, open_record, seal_record, write_atomically
+from ..files import cache_folder, keep_record, kept_record
 from ..machine import usable_cores
 from ..device import describe_hardware, pick_device
 from ..models.backbone import build_model
@@ -106,8 +106,8 @@ def _measure(arch, classes, image_size, jpegs, device):
 # %% ../../nbs/63_finding.costs.ipynb #2c952c22
 def _kept_cost(file):
     "What was measured before; None where nothing was"
-    try: return CandidateCost(**open_record(file.read_bytes(), file, strict=True))
-    except (OSError, ValueError, TypeError): return None
+    try: return CandidateCost(**kept_record(file))
+    except TypeError: return None        # nothing is kept, or of another catdog
 
 def _is_quiet():
     "Whether others leave the processor alone now"
@@ -128,8 +128,7 @@ def measure_candidate(
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         cost = _measure(arch, classes, image_size, jpegs, device)
-    file.parent.mkdir(exist_ok=True)
-    write_atomically(file, seal_record(asdict(cost)))
+    keep_record(file, asdict(cost))
     return cost
 
 # %% ../../nbs/63_finding.costs.ipynb #0b250bc4

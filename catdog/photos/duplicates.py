@@ -10,7 +10,6 @@ __all__ = ['DISTANCE', 'DETAIL', 'HINT', 'FAMILY', 'LEAST', 'LIKE', 'REST', 'nea
 # %% ../../nbs/11_photos.duplicates.ipynb #d104ad68
 import base64, hashlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..files import cache_folder, write_atomically
+from ..files import cache_folder, keep_record, kept_record
 from ..machine import usable_cores
 from .workers import THUMBNAIL
 
@@ -382,27 +381,16 @@ def _families_file(hashes, pixels):
     "Where the families of these very photos are kept; another state of this module keeps its own"
     digest = hashlib.sha256(Path(__file__).read_bytes())
     for values in (hashes, pixels): digest.update(values.tobytes())
-    return cache_folder()/'copies'/digest.hexdigest()[:24]
-
-def _read_families(file, n):
-    "What is kept, or None where it is not there or not what was written"
-    try: data = file.read_bytes()
-    except OSError: return None
-    families = data[32:]
-    return np.frombuffer(families, np.int64) if len(families) == 8*n and hashlib.sha256(families).digest() == data[:32] else None
+    return cache_folder()/'copies'/f'{digest.hexdigest()[:24]}.json'
 
 def _families(hashes, pixels):
     "As `link_groups` gives them, from the cache where they were found before"
     file = _families_file(hashes, pixels) if '__file__' in globals() and len(hashes) >= _KEPT_FROM else None
-    kept = file and _read_families(file, len(hashes))
-    if kept is not None: return kept
-    found = link_groups(photo_details(pixels), near_copies(hashes, pixels)).astype(np.int64)
-    if file:
-        with suppress(OSError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, hashlib.sha256(found.tobytes()).digest()+found.tobytes())
+    kept = file and kept_record(file)
+    if kept: return np.array(kept['families'])
+    found = link_groups(photo_details(pixels), near_copies(hashes, pixels))
+    if file: keep_record(file, dict(families=found.tolist()))
     return found
-
 
 # %% ../../nbs/11_photos.duplicates.ipynb #39acb001
 def group_duplicates(

@@ -378,7 +378,6 @@ def ending_pools():
     try: yield
     finally: register_parallel_backend('loky', usual)
 
-
 # %% ../../nbs/52_sweeps.launch.ipynb #e956eb7b
 def _launch(sweep, plan, configs):
     "Hand the jobs to the launcher, and wait"
