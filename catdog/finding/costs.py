@@ -46,11 +46,14 @@ class CandidateCost:
     def disturbed(self)->bool: return self.busy > BUSY
 
 def _seconds_a_photo(work, photos):
-    "Seconds that each of some photos takes, the second time"
+    "Seconds that each of some photos takes: after a first time, the shortest of three, or what one second allows"
     work()
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter()-start)/photos
+    taken = []
+    while len(taken) < 3 and sum(taken) < 1:
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter()-start)
+    return min(taken)/photos
 
 # %% ../../nbs/63_finding.costs.ipynb #eb626741
 def _step(model, images):
