@@ -70,12 +70,13 @@ def _interrupt(number, frame):
     raise KeyboardInterrupt
 
 # %% ../nbs/75_terminal.ipynb #1f642cf4
-_plain_warning = warnings.showwarning
+_plain_warning, _warned = warnings.showwarning, set()
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    "catdog's own warnings as a line for a person"
-    if Path(filename).is_relative_to(Path(__file__).parent): say(f'catdog: {message}')
-    else: _plain_warning(message, category, filename, lineno, file, line)
+    "catdog's own warnings as a line for a person, each said once"
+    if not Path(filename).is_relative_to(Path(__file__).parent): return _plain_warning(message, category, filename, lineno, file, line)
+    if str(message) not in _warned: say(f'catdog: {message}')
+    _warned.add(str(message))
 
 # %% ../nbs/75_terminal.ipynb #635b8c6d
 def _start_lightly():
