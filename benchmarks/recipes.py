@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from catdog.machine import end_with
 from measure import ROOT, arguments, report
 
 RECORD = ROOT/'benchmarks'/'records'/'recipes.jsonl'
@@ -324,7 +325,8 @@ def run_jobs(jobs, args, until):
     known = {key_of(trial) for trial in read_record(args.out) if 'error' not in trial}
     open_ways = {job: [way for way in args.ways if (job.name, job.arch, job.size, job.seed, job.folds, way) not in known] for job in jobs}
     spawn = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(args.workers, mp_context=spawn, max_tasks_per_child=1) as pool:
+    ends = dict(initializer=end_with, initargs=(os.getpid(),))       # whatever ends this process ends its workers
+    with ProcessPoolExecutor(args.workers, mp_context=spawn, max_tasks_per_child=1, **ends) as pool:
         tasks = [pool.submit(try_ways, job, ways, until, args.out) for job, ways in open_ways.items() if ways]
         for task in as_completed(tasks):
             job = task.result()
