@@ -124,12 +124,15 @@ def spread_of(repeats):
 
 
 def report(name, title, columns, rows, args, targets=(), **about):
-    "Print the table and whether the targets are met, and write the record"
+    "Print the table and whether the targets are met, and write the record; a target without a wish is said and not judged"
     widths = [max(len(str(row[i])) for row in [columns, *rows]) for i in range(len(columns))]
     print(f'\n{title}')
     for row in [columns, ['-'*w for w in widths], *rows]:
         print('  '.join(str(cell).ljust(w) if i == 0 else str(cell).rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
     for text, value, wanted, at_least in targets:
+        if wanted is None:
+            print(f'        {text}: {value:.2f}')
+            continue
         met = value >= wanted if at_least else value <= wanted
         mark = 'met   ' if met else 'MISSED'
         bound = 'at least' if at_least else 'at most'

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +40,12 @@ def run(*command, timeout=300, **kwargs):
 def catdog(*arguments, **kwargs):
     "The catdog command"
     return run(BIN/'catdog', *arguments, **kwargs)
+
+
+def words_of(process):
+    "The command line of one of psutil's processes; '' where it has ended meanwhile"
+    try: return ' '.join(process.cmdline())
+    except psutil.Error: return ''
 
 
 def take_interrupts():

@@ -10,7 +10,7 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import psutil
-from conftest import BIN
+from conftest import BIN, words_of
 
 
 def wait_for(address, seconds=30):
@@ -34,10 +34,10 @@ def start_kernel(address):
 
 def kernel_folder(process, kernel):
     "Where a kernel works"
-    end = time.monotonic()+30
+    end = time.monotonic()+120
     while time.monotonic() < end:
         for child in process.children(recursive=True):
-            if kernel in ' '.join(child.cmdline()): return child.cwd()
+            if kernel in words_of(child): return child.cwd()
         time.sleep(.2)
 
 

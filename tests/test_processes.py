@@ -6,7 +6,7 @@ import sys
 
 import pandas as pd
 import psutil
-from conftest import BIN, TINY, catdog, options, run, take_interrupts
+from conftest import BIN, TINY, catdog, options, run, take_interrupts, words_of
 
 # Batch norms of a share see other statistics than those of the batch, so the comparisons are on a network without
 SETTINGS = {**TINY, 'arch': 'test_convnext', 'epochs': 2, 'optimizer': 'sgd', 'lr': .05}
@@ -72,11 +72,11 @@ def test_workers_end_with_the_command(tmp_path, pets):
     for line in command.stderr:
         if 'epoch 2/5000' in line: break
     family = psutil.Process(command.pid).children(recursive=True)
-    assert sum('catdog.training.finetune' in ' '.join(p.cmdline()) for p in family) >= 3   # the launcher and two workers
+    assert sum('catdog.training.finetune' in words_of(p) for p in family) >= 3   # the launcher and two workers
     command.send_signal(signal.SIGINT)
     assert command.wait(timeout=60) == 130
     command.stderr.close()
-    gone, alive = psutil.wait_procs(family, timeout=20)
+    gone, alive = psutil.wait_procs(family, timeout=60)
     for process in alive: process.kill()
     assert not alive
 

@@ -60,7 +60,7 @@ def given_sides(pets, folder, **counts):
 def test_two_processes_end_whatever_the_counts(tmp_path, pets, train, valid):
     data = given_sides(pets, tmp_path/'data', train=train, valid=valid, test=8)
     settings = {**TINY, 'data': data, 'runs': tmp_path/'runs', 'batch_size': 8, 'processes': 2}
-    done = catdog('train', *options(settings), timeout=120)
+    done = catdog('train', *options(settings))
     assert done.returncode == 0, done.stderr
     [record] = (json.loads(path.read_text()) for path in (tmp_path/'runs').glob('*/run.json'))
     assert record['catalogue']['photos']['valid/cat']+record['catalogue']['photos']['valid/dog'] == valid

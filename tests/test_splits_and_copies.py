@@ -240,9 +240,9 @@ def test_twenty_five_thousand_photos_take_no_time():
     rng = np.random.default_rng(0)
     hashes, pixels = rng.integers(0, 2**64, 25_000, np.uint64), rng.integers(0, 256, (25_000, 32, 32)).astype(np.float32)
     hashes[1::50], pixels[1::50] = hashes[::50], pixels[::50]*.9
-    start = time.monotonic()
+    start = time.process_time()
     pairs = near_copies(hashes, pixels)
-    assert set(map(tuple, pairs)) == {(i, i+1) for i in range(0, 25_000, 50)} and time.monotonic()-start < 60
+    assert set(map(tuple, pairs)) == {(i, i+1) for i in range(0, 25_000, 50)} and time.process_time()-start < 60
 
 
 def test_what_belongs_together_lies_on_one_side(pets, tmp_path):

@@ -50,7 +50,7 @@ def test_it_serves(bare, runs, pets):
     command = [bare/'bin'/'catdog', 'serve', next(runs.glob('test_resnet*'))/'model.onnx', '--port', port]
     process = subprocess.Popen([str(word) for word in command], cwd=bare, env={'PATH': str(bare/'bin')}, stderr=subprocess.PIPE, text=True)
     try:
-        until, photo = time.monotonic()+30, next((pets/'dog').iterdir()).read_bytes()
+        until, photo = time.monotonic()+120, next((pets/'dog').iterdir()).read_bytes()
         while True:
             asked = urllib.request.Request(f'http://127.0.0.1:{port}/predict', data=photo)
             try: answer = urllib.request.urlopen(asked, timeout=10)

@@ -168,7 +168,7 @@ class SplitSettings(VariationSettings):
     "In which arithmetic it learns, and which photos are set aside."
     compile:bool = Field(False, description='torch.compile the network, where that works')
     precision:Literal['auto', 'fp32', 'bf16', 'fp16'] = Field('auto',
-        description="arithmetic of the training step; 'auto' times fp32 against bf16 (fp16 is for CUDA only)")
+        description="arithmetic of the training step; 'auto' times fp32 against bf16 on a CPU (fp16 is for CUDA only)")
     deterministic:bool = Field(False, description='on a GPU, only algorithms that give the same twice; slower')
     valid_fraction:float = Field(0.1, gt=0, lt=.9, description='share of the training photos set aside to choose by')
     test_fraction:float = Field(0.2, gt=0, lt=.9, description='share of all photos to report on, where the folders give no test set')

@@ -26,7 +26,7 @@ def lines_of(command, presses, begun, cwd, stdin=None, typed=None):
         except ProcessLookupError: pass
         time.sleep(.3)
     _, said = process.communicate(typed, timeout=60)
-    _, alive = psutil.wait_procs(helpers, timeout=20)
+    _, alive = psutil.wait_procs(helpers, timeout=60)
     assert not alive, [one.cmdline() for one in alive]
     return process.returncode, said
 

@@ -65,7 +65,7 @@ def test_what_is_called_good_decodes_strictly(form):
     for data in files: assert decode_photo(data).image.size in ((70, 50), (50, 70))
     found = dict(good=0, refused=0)
     for i in range(FILES//len(FORMATS)):
-        data, begun = damage(files[i % len(files)], rng), time.monotonic()
+        data, begun = damage(files[i % len(files)], rng), time.thread_time()
         try: repaired = decode_photo(data).repaired
         except DataError as error:
             assert str(error)
@@ -73,7 +73,7 @@ def test_what_is_called_good_decodes_strictly(form):
         else:
             assert strictly_decoded(data) or repaired.startswith(('missing end marker', 'corrupt scan data repaired')), f'{form}, file {i}'
             found['good'] += 1
-        assert time.monotonic()-begun < 5
+        assert time.thread_time()-begun < 5
     assert found['refused'] > 5
 
 
