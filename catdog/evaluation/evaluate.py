@@ -33,7 +33,7 @@ from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording, side_features
 from ..deploy.predict import Artefact, pick_provider
 from ..deploy.export import export_model
-from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold
+from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold, take_apart
 from .cost import largest_difference, measure_scaling, measuring, model_device, name_device, whole_cost
 from .robustness import corrupted_accuracy, predict_images
 
@@ -60,8 +60,8 @@ def predict_photos(
 # %% ../../nbs/43_evaluation.evaluate.ipynb #000901f8
 def _sample_jpegs(paths, n=20):
     "The bytes of some photos, spread over the list"
-    paths = list(paths)
-    return [Path(p).read_bytes() for p in paths[::max(1, len(paths)//n)][:n]]
+    paths, n = list(paths), min(n, len(paths))
+    return [Path(paths[i*len(paths)//n]).read_bytes() for i in range(n)]
 
 def _note(text):
     "A line on the terminal that papermill or catdog runs in, or on this process's own"
@@ -94,9 +94,9 @@ def _measure_here(name, model, shape, jpegs, exported, note, precision, provider
     with measuring(name, say=_note, device=model_device(model)) as turn:
         return {**whole_cost(model, shape, jpegs, exported, note, precision, provider), **turn}
 
-def _agreement(exported, model, paths):
+def _agreement(exported, model, paths, tested):
     "The size of an artefact, and how far it is from the network at most"
-    apart = largest_difference(Artefact(exported), model, list(paths))
+    apart = largest_difference(Artefact(exported), model, list(paths), tested)
     return dict(file_mb=exported.stat().st_size/2**20, largest_difference=apart, compared=len(paths))
 
 def measure_costs(
@@ -108,6 +108,7 @@ def measure_costs(
     take_over:str='',            # Where the photos are from: costs measured there are taken over; '' measures anew
     precision:str='fp32',        # Of the run
     provider:str|None=None,      # Of onnxruntime, for the artefact's latency; None is the processor's
+    tested:np.ndarray|None=None, # float (photos, classes): what the network said of these photos; None asks it again
     **facts                      # What the artefact carries beside, as for `export_model`
 )->dict:                         # As `torch_cost`, with file_mb, watts, alone, busy, and onnx: as `artefact_cost`, or a note
     "Export a network and measure it and its artefact, one run at a time on a machine."
@@ -122,7 +123,7 @@ def measure_costs(
             found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
         keep_record(file, found)
     found['file_mb'] = weights.stat().st_size/2**20
-    if exported: found['onnx'].update(_agreement(exported, model, paths))
+    if exported: found['onnx'].update(_agreement(exported, model, paths, tested))
     return found
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #17327f76
@@ -166,9 +167,11 @@ def artefact_facts(
     return dict(arch=record.config.arch, run=run.folder.name, temperature=temperature, sure=sure)
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #b9143d37
-def _measured(training, classes, photos, source, facts):
+def _measured(training, photos, test, source, facts):
     "The costs of a run, at the precision that it was trained in"
-    how = dict(facts, precision=training.resolved['precision'])
+    classes, probabilities, _ = take_apart(test)
+    tested = None if training.config.tta else probabilities       # an artefact sees no mirror images
+    how = dict(facts, precision=training.resolved['precision'], tested=tested)
     return measure_costs(training.run.folder, training.model, training.shape, classes, photos.path, source, **how)
 
 def evaluate_run(
@@ -185,7 +188,7 @@ def evaluate_run(
         source = public_address(training.config.data)
         start = time.monotonic()
         weights_mb = (run.folder/'model.safetensors').stat().st_size/2**20
-        costs = {**known, 'file_mb': weights_mb} if known else _measured(training, classes, photos, source, facts)
+        costs = {**known, 'file_mb': weights_mb} if known else _measured(training, photos, test, source, facts)
         artefact, timings = costs.pop('onnx'), run.record.timings
         if not known: timings.cost_seconds = round(time.monotonic()-start, 2)
         if costs.get('watts') and timings.train_seconds: timings.train_wh = costs['watts']*timings.train_seconds/3600
@@ -205,6 +208,12 @@ def _test_photos(run, data):
     none, where = f'none of the test photos of {run.folder.name}', public_address(str(data))
     if not len(rows): raise DataError(f'{none} is in {where}: name the folder they lie in by --data')
     return rows.assign(path=rows.sha256.map(found))
+
+def _said_in_test(run, photos):
+    "What the run's test said of these of its photos; None where it averaged over mirror images, which an artefact does not"
+    if run.record.config.tta: return None
+    _, probabilities, _ = take_apart(run.predictions.drop_duplicates('sha256').set_index('sha256').loc[photos.sha256].reset_index())
+    return probabilities
 
 def run_device(
     run:Run,                     # Finished
@@ -342,8 +351,9 @@ def evaluate_folder(
         with measuring(run.folder.name, say=_note): run.update(scaling=measure_scaling(model, shape.size, run.folder/'model.safetensors'))
     if costs:
         _forget_made(run)
-        how = dict(precision=record.resolved.precision, provider=provider)
-        found = measure_costs(run.folder, model, shape, classes, _test_photos(run, data).path, **how, **artefact_facts(run))
+        photos = _test_photos(run, data)
+        how = dict(precision=record.resolved.precision, provider=provider, tested=_said_in_test(run, photos))
+        found = measure_costs(run.folder, model, shape, classes, photos.path, **how, **artefact_facts(run))
         _update_costs(run, found, describe_hardware())
     return run
 
@@ -352,12 +362,13 @@ def add_artefact(
     run:Run,                     # Finished, without model.onnx. ValueError where it is not, or where its network cannot be exported
     data:str|None=None           # Where its photos lie now; None takes the run's own setting
 )->Run:
-    "Export a run whose costs were taken over, and compare the artefact with the network on its test photos."
+    "Export a run whose costs were taken over, and compare what the artefact says of its test photos with what its test said."
     _check_run(run)
     _forget_made(run)
     model, classes, shape = load_model(run.folder/'model.safetensors')
     exported = export_model(run.folder/'model.onnx', model, shape, classes, run.folder/'model.safetensors', **artefact_facts(run))
-    agreement = _agreement(exported, model, _test_photos(run, data or run.record.config.data).path)
+    photos = _test_photos(run, data or run.record.config.data)
+    agreement = _agreement(exported, model, photos.path, _said_in_test(run, photos))
     known = run.record.artefact.to_dict() if run.record.artefact else {}
     run.update(artefact={**known, **agreement}, files={**(run.record.files or {}), **hash_files(run.folder, _MADE_ANEW)})
     return run

@@ -123,8 +123,8 @@ class Candidates:
 # %% ../../nbs/67_finding.find.ipynb #71c52dd7
 def _jpegs(photos, n=20):
     "The bytes of some photos, spread over all"
-    paths = photos.path.tolist()
-    return [Path(path).read_bytes() for path in paths[::max(1, len(paths)//n)][:n]]
+    paths, n = photos.path.tolist(), min(n, len(photos))
+    return [Path(paths[i*len(paths)//n]).read_bytes() for i in range(n)]
 
 def _why(error):
     "The first line of an error, or its kind where it says nothing"
