@@ -60,10 +60,14 @@ def quiet_environment(cache=None):
 
 
 def own_mb(pid='self'):
-    "MiB that a process has for itself, 0 where it is gone; pages of files that are mapped are the system's to take back and do not count"
-    try: lines = Path(f'/proc/{pid}/status').read_text().splitlines()
-    except OSError: return 0
-    return next((int(line.split()[1])/1024 for line in lines if line.startswith('RssAnon')), 0)
+    """MiB that a process has for itself, 0 where it is gone. Pages that it shares with others, as after a fork, are shared out among them;
+    pages of files that are mapped are the system's to take back and do not count"""
+    for file, word in (('smaps_rollup', 'Pss_Anon'), ('status', 'RssAnon')):     # the second of an older kernel
+        try: lines = Path(f'/proc/{pid}/{file}').read_text().splitlines()
+        except OSError: continue
+        found = next((int(line.split()[1])/1024 for line in lines if line.startswith(word)), None)
+        if found is not None: return found
+    return 0
 
 
 def find_photos(folder):

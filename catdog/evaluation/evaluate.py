@@ -179,7 +179,7 @@ def evaluate_run(
     known:dict|None=None         # As `measure_costs`, of the same network here: nothing is measured then, nor exported
 )->Run:                          # Finished
     "Test a trained run once, measure its cost, and write both to its folder."
-    run, catalogue, classes = training.run, training.catalogue, training.dls.vocab
+    run, catalogue = training.run, training.catalogue
     photos = catalogue[catalogue.split == 'test']
     with recording(run):
         with stage(f'testing on {len(photos):,} photos'): valid, test = _test(training)
