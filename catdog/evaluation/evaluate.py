@@ -33,7 +33,8 @@ from ..training.tracking import finish_tracking
 from ..training.finetune import Training, recording, side_features
 from ..deploy.predict import Artefact, pick_provider
 from ..deploy.export import export_model
-from .metrics import calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy, sure_threshold, take_apart
+from .metrics import (calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy,
+    sure_threshold, take_apart)
 from .cost import largest_difference, measure_scaling, measuring, model_device, name_device, whole_cost
 from .robustness import corrupted_accuracy, predict_images
 
