@@ -1,4 +1,6 @@
 """A wrong parameter ends a papermill run before anything is trained, with a message that names it and what would do."""
+import time
+
 import pytest
 from conftest import BIN, ROOT, parameters, run
 
@@ -17,10 +19,12 @@ CASES = {
 @pytest.mark.parametrize('case', CASES)
 def test_bad_parameter_is_named(tmp_path, case):
     settings, expected = CASES[case]
+    start = time.monotonic()
     done = run(BIN/'papermill', ROOT/'nbs'/'train.ipynb', tmp_path/'out.ipynb', *parameters({**settings, 'runs': tmp_path/'runs'}))
     assert done.returncode != 0
     for text in expected: assert text in done.stderr
     assert not (tmp_path/'runs').exists(), 'something was started'
+    assert time.monotonic()-start < 60
 
 
 def test_data_that_is_not_there(tmp_path, pets):

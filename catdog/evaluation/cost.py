@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['lock_file', 'describe_holder', 'measuring', 'model_device', 'name_device', 'count_macs', 'torch_predict',
            'measure_latency', 'measure_throughput', 'process_throughput', 'measure_scaling', 'estimate_watts',
-           'torch_cost', 'artefact_memory_mb', 'artefact_cost', 'whole_cost', 'largest_difference']
+           'torch_cost', 'artefact_memory_mb', 'artefact_cost', 'whole_cost', 'sample_jpegs', 'largest_difference']
 
 # %% ../../nbs/41_evaluation.cost.ipynb #3498056f
 import json, logging, math, os, subprocess, sys, tempfile, time
@@ -361,6 +361,15 @@ def whole_cost(
     found['watts'] = estimate_watts(partial(measure_throughput, model, shape.size, 16, 1), device=model_device(model))
     found['onnx'] = artefact_cost(exported, jpegs, provider) if exported else dict(note=note)
     return found
+
+# %% ../../nbs/41_evaluation.cost.ipynb #d2e3f4a6
+def sample_jpegs(
+    paths,                       # Of photos, as many as there are
+    n:int=20                     # Photos to take
+)->list[bytes]:                  # Fewer where there are fewer
+    "The bytes of some photos, spread over all."
+    paths, n = list(paths), min(n, len(paths))
+    return [Path(paths[i*len(paths)//n]).read_bytes() for i in range(n)]
 
 # %% ../../nbs/41_evaluation.cost.ipynb #568c71d0
 _ASKED = 64                      # Photos that the network labels once more where the answers of its test are known

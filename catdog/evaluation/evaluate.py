@@ -35,7 +35,7 @@ from ..deploy.predict import Artefact, pick_provider
 from ..deploy.export import export_model
 from .metrics import (calibration, is_correct, photo_traits, predictions_table, quality, subgroup_accuracy,
     sure_threshold, take_apart)
-from .cost import largest_difference, measure_scaling, measuring, model_device, name_device, whole_cost
+from .cost import largest_difference, measure_scaling, measuring, model_device, name_device, sample_jpegs, whole_cost
 from .robustness import corrupted_accuracy, predict_images
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #73f76385
@@ -59,11 +59,6 @@ def predict_photos(
     return (probabilities/probabilities.sum(1, keepdim=True)).numpy()
 
 # %% ../../nbs/43_evaluation.evaluate.ipynb #000901f8
-def _sample_jpegs(paths, n=20):
-    "The bytes of some photos, spread over the list"
-    paths, n = list(paths), min(n, len(paths))
-    return [Path(paths[i*len(paths)//n]).read_bytes() for i in range(n)]
-
 def _note(text):
     "A line on the terminal that papermill or catdog runs in, or on this process's own"
     try:
@@ -121,7 +116,7 @@ def measure_costs(
     found = _kept_costs(file) if take_over else None
     if found is None or bool(exported) == ('note' in found['onnx']):
         with stage('measuring what a photo takes'):
-            found = _measure_here(folder.name, model, shape, _sample_jpegs(paths), exported, note, precision, provider)
+            found = _measure_here(folder.name, model, shape, sample_jpegs(paths), exported, note, precision, provider)
         keep_record(file, found)
     found['file_mb'] = weights.stat().st_size/2**20
     if exported: found['onnx'].update(_agreement(exported, model, paths, tested))

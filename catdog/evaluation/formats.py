@@ -32,7 +32,7 @@ from ..deploy.export import missing_packages, network_graph, to_openvino, write_
 from ..deploy.drift import looks
 from ..deploy.quantize import find_int8, to_fp16
 from .metrics import calibration, predictions_table, quality
-from .cost import artefact_cost, largest_difference, measuring
+from .cost import artefact_cost, largest_difference, measuring, sample_jpegs
 from .evaluate import artefact_facts
 
 # %% ../../nbs/44_evaluation.formats.ipynb #8823d7d8
@@ -154,7 +154,7 @@ def export_format(
         if form == 'openvino': to_openvino(write_artefact(Path(folder)/'model.onnx', network, shape, classes, **facts), path)
         else: write_artefact(path, network, shape, classes, **facts)
     artefact, valid, test = Artefact(path), side_photos(run, 'valid', data), side_photos(run, 'test', data)
-    with measuring(f'{run.folder.name} {form}'): cost = artefact_cost(path, [Path(p).read_bytes() for p in test.path[:20]])
+    with measuring(f'{run.folder.name} {form}'): cost = artefact_cost(path, sample_jpegs(test.path))
     apart = largest_difference(artefact, model, list(valid.path))
     cost.update(about, largest_difference=apart)
     exported = Exported(form, Path(path), label_files(artefact, valid), label_files(artefact, test), cost)

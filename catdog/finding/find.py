@@ -11,7 +11,6 @@ __all__ = ['SHARE', 'LEAST', 'FindConfig', 'read_duration', 'make_find_config', 
 # %% ../../nbs/67_finding.find.ipynb #eda8feb3
 import re, time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +25,7 @@ from ..training.run import find_run
 from ..evaluation.evaluate import add_artefact
 from ..training.recipes import RECIPES, epochs_after_head
 from .archs import licence_of, read_candidates, _fits
+from ..evaluation.cost import sample_jpegs
 from .costs import Budget, CandidateCost, cheapest_first, forecast_run, measure_candidate
 from .heads import HeadResult, fold_photos, judge_backbone
 from .race import Evidence, Step, drop_worse, judge, next_step, spent_seconds, whole_grid
@@ -121,11 +121,6 @@ class Candidates:
         return max((cost.seconds for cost in self.costs.values()), default=0.)
 
 # %% ../../nbs/67_finding.find.ipynb #71c52dd7
-def _jpegs(photos, n=20):
-    "The bytes of some photos, spread over all"
-    paths, n = photos.path.tolist(), min(n, len(photos))
-    return [Path(paths[i*len(paths)//n]).read_bytes() for i in range(n)]
-
 def _why(error):
     "The first line of an error, or its kind where it says nothing"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -154,7 +149,7 @@ def measure_costs_first(
 ):
     "The first round: what each candidate costs."
     config = found.config
-    budget, jpegs = Budget(config.max_ms, config.max_mb, config.max_gpu_mb), _jpegs(found.photos)
+    budget, jpegs = Budget(config.max_ms, config.max_mb, config.max_gpu_mb), sample_jpegs(found.photos.path)
     for name in read_candidates(config.candidates):
         reason = _measure_one(found, name, jpegs, budget)
         if reason: found.left_out[name] = reason
